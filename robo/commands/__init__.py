@@ -1,0 +1,1 @@
+"""Command lines: one module per command, imported only when that command is chosen."""

@@ -1,0 +1,151 @@
+"""``robo collect``: scripted demonstrations and scripted failures into an episode store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robo.errors import RoboError
+from robo.sim.mujoco.expert import FAILURES, ExpertStyle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from robo.data import EpisodeStore
+    from robo.rollout import Episode
+    from robo.sim.contract import VectorEnvironment
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Record scripted demonstrations (successes only) and failures of a task with its cameras."""
+
+    task: str = "mujoco/Lift"
+    """Task id with a scripted expert: mujoco/Reach, mujoco/Push, mujoco/Lift."""
+    demonstrations: int = 30
+    """Successful episodes to record."""
+    failures: tuple[str, ...] = ()
+    """Failure scripts to record, NAME or NAME:COUNT (mujoco/Lift: see robo.sim.mujoco.expert)."""
+    style: ExpertStyle = field(default_factory=ExpertStyle)
+    """How clean the scripted motion is."""
+    views: tuple[str, ...] = ("front", "side", "wrist")
+    """Camera roles to record."""
+    size: int = 64
+    """Image height and width in pixels."""
+    stride: int = 1
+    """Steps between two frames."""
+    seed: int = 0
+    """First seed; every attempt takes the next one."""
+    num_envs: int = 16
+    """Environments stepped together."""
+    out: Path = Path("runs/collect")
+    """Run folder; the store goes to its folder episodes."""
+    json: bool = False
+    """Print the result as the last line."""
+
+    def run(self) -> dict[str, Any]:
+        """Record until the counts are reached.
+
+        Returns:
+            ``store`` (path), ``episodes``, ``demonstrations``, ``failures`` (count per script),
+            ``attempts`` and ``expert_success_rate`` (of the expert's attempts).
+
+        Raises:
+            RoboError: unknown task or script, no rendering, full disk, or an expert or failure
+                script that hardly ever does what it should.
+        """
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            wanted = self.demonstrations + sum(count for _, count in self._failure_counts())
+            line = bar.add_task("collect", total=wanted)
+            return record(self, on_episode=lambda: bar.advance(line))
+
+    def _failure_counts(self) -> list[tuple[str, int]]:
+        parsed = []
+        for text in self.failures:
+            name, _, count = text.partition(":")
+            if name not in FAILURES or not (count or "1").isdigit():
+                raise RoboError(
+                    f"failure {text!r} is not NAME or NAME:COUNT with a name of {list(FAILURES)}"
+                )
+            parsed.append((name, int(count or 1)))
+        return parsed
+
+
+def record(config: Collect, on_episode: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Do what :meth:`Collect.run` says, calling ``on_episode`` after each kept episode."""
+    from robo.data import EpisodeStore
+    from robo.sim.registry import make_vec
+
+    failures = config._failure_counts()
+    env = make_vec(config.task, config.num_envs)
+    counts: dict[str, int] = {}
+    try:
+        with EpisodeStore(config.out / "episodes") as store:
+            if len(store):
+                raise RoboError(
+                    f"{store.path} already holds {len(store)} episodes; choose another --out"
+                )
+            attempts, seed = _fill(
+                config, env, store, "expert", config.demonstrations, config.seed, on_episode
+            )
+            for name, count in failures:
+                _, seed = _fill(config, env, store, name, count, seed, on_episode)
+                counts[name] = counts.get(name, 0) + count
+            total = len(store)
+    finally:
+        env.close()
+    return {
+        "store": str(config.out / "episodes"),
+        "task": config.task,
+        "episodes": total,
+        "demonstrations": config.demonstrations,
+        "failures": counts,
+        "attempts": attempts,
+        "expert_success_rate": config.demonstrations / attempts if attempts else None,
+    }
+
+
+def _fill(
+    config: Collect,
+    env: VectorEnvironment,
+    store: EpisodeStore,
+    script: str,
+    count: int,
+    seed: int,
+    on_episode: Callable[[], None],
+) -> tuple[int, int]:
+    """Append ``count`` episodes of ``script``; (attempts until the last kept one, next seed)."""
+    from robo.policies.recorder import stream_episodes
+    from robo.rollout import CameraSchedule
+    from robo.sim.mujoco.expert import make_expert
+
+    camera = CameraSchedule(config.views, config.size, config.size, config.stride)
+    actor = make_expert(config.task, config.style, seed, script)
+    kept = attempts = last = 0
+    while kept < count:
+        if attempts > 20 * count + 100:
+            raise RoboError(
+                f"script {script!r} of {config.task} gave {kept} fitting episodes in {attempts} "
+                "attempts; make the style cleaner (less --style.noise)"
+            )
+        batch = range(seed, seed + env.num_envs)
+        for episode in stream_episodes(env, actor, batch, camera):
+            attempts += 1
+            if kept < count and episode.success == (script == "expert"):
+                store.append(_with_profile(episode, env))
+                kept += 1
+                last = attempts
+                on_episode()
+        seed += env.num_envs
+    return last, seed
+
+
+def _with_profile(episode: Episode, env: VectorEnvironment) -> Episode:
+    profile = getattr(env, "profile", None)
+    if profile is not None:
+        episode.metadata["rendering_profile"] = profile
+    return episode

@@ -1,0 +1,111 @@
+"""``robo evaluate``: how often a policy succeeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robo.errors import RoboError
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Success rate of a trained policy over seeds, with Wilson's interval."""
+
+    policy: Path
+    """Run folder (its best policy, else its last) or policy folder."""
+    task: str
+    """Task id; `robo tasks` lists them."""
+    seeds: str = "5000-5099"
+    """Seeds A-B of the initial states; use none that selected the policy."""
+    num_envs: int = 16
+    """Environments stepped together."""
+    backend: str = "auto"
+    """How environments are stepped; "auto" measures and picks."""
+    stochastic: bool = False
+    """Sample actions in place of their mode."""
+    confidence: float = 0.95
+    """Of the interval, between 0 and 1."""
+    threads: int = 1
+    """Threads of torch and BLAS."""
+    out: Path | None = None
+    """Run folder for result.json; None writes none."""
+    json: bool = False
+    """Print the result as the last line."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        if self.num_envs < 1 or self.threads < 1:
+            raise ValueError("num_envs and threads must each be at least 1")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence {self.confidence} must lie between 0 and 1")
+
+    def run(self) -> dict[str, Any]:
+        """Play one episode per seed.
+
+        Returns:
+            ``success_rate``, ``episodes``, ``successes``, ``interval`` (low, high),
+            ``confidence``, ``mean_return``, ``mean_length``, ``seeds``, ``task``, ``backend``,
+            ``policy`` (the folder that was used), ``outcomes`` per seed.
+
+        Raises:
+            RoboError: no policy, unknown task, a policy of another task's shape, bad seeds.
+        """
+        from robo.assess.statistics import wilson
+        from robo.policies.actor_critic import ActorCritic
+        from robo.policies.evaluate import evaluate, parse_seeds
+        from robo.policies.run_folder import find_policy
+        from robo.policies.threads import set_threads
+        from robo.sim.registry import make_vec
+
+        set_threads(self.threads)
+        seeds = parse_seeds(self.seeds)
+        folder = find_policy(self.policy)
+        actor_critic = ActorCritic.load(folder)
+        env = make_vec(self.task, min(self.num_envs, len(seeds)), backend=self.backend)
+        try:
+            check_fit(actor_critic, env, folder)
+            score = evaluate(actor_critic, env, seeds, deterministic=not self.stochastic)
+            backend = env.backend
+        finally:
+            env.close()
+        low, high = wilson(score["successes"], score["episodes"], self.confidence)
+        self._print(score, float(low), float(high))
+        outcomes = score.pop("outcomes")
+        return {
+            **score,
+            "interval": [float(low), float(high)],
+            "confidence": self.confidence,
+            "seeds": self.seeds,
+            "task": self.task,
+            "backend": backend,
+            "policy": str(folder),
+            "outcomes": outcomes,
+        }
+
+    def _print(self, score: dict[str, Any], low: float, high: float) -> None:
+        from rich.console import Console
+
+        Console(stderr=True, soft_wrap=True).print(
+            f"{self.task}: success {score['success_rate']:.1%} ({score['successes']} of "
+            f"{score['episodes']} episodes, {self.confidence:.0%} interval {low:.1%} to "
+            f"{high:.1%}), mean return {score['mean_return']:.4g}, mean length "
+            f"{score['mean_length']:.1f} steps",
+            highlight=False,
+        )
+
+
+def check_fit(actor_critic: Any, env: Any, folder: Path) -> None:
+    """Refuse a policy of other observations or actions.
+
+    Raises:
+        RoboError: naming both spaces.
+    """
+    for name in ("observation_space", "action_space"):
+        own, given = getattr(actor_critic, name), getattr(env, f"single_{name}")
+        if own != given:
+            raise RoboError(
+                f"the policy in {folder} was trained with {name} {own}, but {env.task} has "
+                f"{given}; give the task that it was trained on"
+            )

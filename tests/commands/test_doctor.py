@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robo import doctor
+from robo.cli import main
+from robo.doctor import Check
+
+
+@pytest.fixture(scope="module")
+def backends() -> dict[str, Check]:
+    return {name: doctor.check_gl_backend(name) for name in doctor.GL_BACKENDS}
+
+
+def test_every_backend_works_or_says_what_mends_it(backends: dict[str, Check]) -> None:
+    for check in backends.values():
+        if check.ok:
+            assert "frames/s at 3 x 128 px" in check.detail
+        else:
+            assert check.detail and check.mend
+
+
+def test_some_backend_renders_here(backends: dict[str, Check]) -> None:
+    assert any(check.ok for check in backends.values())
+
+
+def test_a_backend_that_does_not_exist_is_a_failed_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(doctor._GL_MENDS, "nothing", "choose egl")
+    check = doctor.check_gl_backend("nothing")
+    assert not check.ok and check.mend == "choose egl" and "nothing" in check.detail
+
+
+def test_a_missing_library_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.ctypes.util, "find_library", lambda name: None)
+    monkeypatch.setattr(doctor, "_last_json", lambda text: {"error": "AttributeError: None"})
+    check = doctor.check_gl_backend("osmesa")
+    assert check.detail == "libOSMesa is not installed"
+    assert check.mend.startswith("apt-get install") and check.mend.endswith("libosmesa6")
+
+
+def test_a_probe_that_hangs_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PROBE_SECONDS", 0.05)
+    check = doctor.check_gl_backend("egl")
+    assert not check.ok and "no image within" in check.detail
+
+
+def test_noise_around_the_probes_answer() -> None:
+    assert doctor._last_json('warning\n{"frames_per_second": 3}\n{broken\nbye') == {
+        "frames_per_second": 3
+    }
+    assert doctor._last_json("") == {}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [doctor.check_python, doctor.check_video, doctor.check_opencv, doctor.check_zarr],
+)
+def test_the_core_works_here(check) -> None:
+    found = check()
+    assert found.ok and found.required, found
+
+
+def test_an_absent_extra_names_its_command() -> None:
+    check = doctor._installed("CARLA", "a-distribution-that-is-not-here", doctor._extra("carla"))
+    assert not check.ok and check.mend == 'pip install -e ".[carla]"'
+
+
+def test_doctor_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = [Check("one", True, "1.0", required=True), Check("two", False, "absent", "get two")]
+    monkeypatch.setattr("robo.commands.doctor.run_checks", lambda: iter(checks))
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert "two: get two" in shown and "The core works." in shown
+    checks.append(Check("three", False, "broken", "mend three", required=True))
+    assert main(["doctor", "--json", "--out", str(tmp_path)]) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "result.json").read_text())
+    assert printed["ok"] is False and printed["checks"][2]["mend"] == "mend three"
+
+
+@pytest.mark.slow
+def test_doctor_on_this_machine() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "robo.cli", "doctor", "--json"], capture_output=True, text=True
+    )
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 0 and result["ok"], result
