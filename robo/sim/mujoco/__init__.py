@@ -1,0 +1,1 @@
+"""Our own MuJoCo tasks: a Panda arm of primitive geoms that reaches, pushes and lifts."""
