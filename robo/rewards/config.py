@@ -1,0 +1,118 @@
+"""From a command line's reward settings to a reward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from robo.errors import CheckpointError, RoboError
+from robo.rewards.base import Reward
+from robo.rewards.potential import Potential, SharedPotential
+from robo.rewards.shaping import ShapedReward, TimeoutRule
+from robo.rewards.success import EnvironmentReward, SuccessReward
+from robo.rewards.threshold import GRMThresholdReward
+
+
+class RewardConfigError(RoboError, ValueError):
+    """Reward settings that contradict each other or are out of range."""
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Which reward a policy learns from."""
+
+    kind: Literal["environment", "success", "grm"] = "environment"
+    """The environment's own reward, its sparse success, or success shaped by a GRM."""
+    grm: Path | None = None
+    """Folder of a fitted GRM (robo fit grm); needed by kind grm only."""
+    mode: Literal["backward", "forward", "incremental", "mean"] = "backward"
+    """Anchor of the GRM's hops: the goal, the start, the previous frame, or the mean of all."""
+    stride: int = 5
+    """Steps between two camera frames, counted from the episode's start."""
+    weight: float = 1.0
+    """Multiplies the potential, never the gold reward."""
+    gold: Literal["success", "grm"] = "success"
+    """What shaping is added to: the simulator's success, or the GRM's own threshold."""
+    gold_threshold: float = 0.05
+    """With gold grm: solved where the potential reaches 1 minus this."""
+    device: str = "cpu"
+    """Torch device on which the GRM scores frames."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if self.stride < 1:
+            raise RewardConfigError(f"reward stride is {self.stride}, expected at least 1")
+        if not self.weight >= 0:
+            raise RewardConfigError(f"reward weight is {self.weight}, expected at least 0")
+        if not 0 <= self.gold_threshold < 1:
+            raise RewardConfigError(
+                f"reward gold_threshold is {self.gold_threshold}, expected a value in [0, 1)"
+            )
+
+
+def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Reward:
+    """Build the reward that a configuration names.
+
+    Args:
+        config: reward settings.
+        gamma: the learner's discount.
+        timeout: the learner's time-out rule, "bootstrap" or "keep".
+
+    Returns:
+        The reward; its ``camera`` is the schedule that the environment must render.
+
+    Raises:
+        RewardConfigError: kind grm without a folder, or see :func:`shape`.
+        CheckpointError: the GRM's folder does not exist or cannot be loaded.
+    """
+    if config.kind == "environment":
+        return EnvironmentReward()
+    if config.kind == "success":
+        return SuccessReward()
+    if config.grm is None:
+        raise RewardConfigError(
+            "reward kind is 'grm' but no GRM folder is given: fit one with `robo fit grm` and "
+            "name its folder"
+        )
+    if not Path(config.grm).is_dir():
+        raise CheckpointError(
+            f"the GRM folder {config.grm} does not exist: fit one with `robo fit grm`"
+        )
+    from robo.rewards.grm.potential import GRMPotential
+
+    potential = GRMPotential.load(
+        Path(config.grm), mode=config.mode, stride=config.stride, device=config.device
+    )
+    return shape(config, potential, gamma, timeout)
+
+
+def shape(
+    config: RewardConfig, potential: Potential, gamma: float, timeout: TimeoutRule
+) -> ShapedReward:
+    """Shape the configured gold reward by any potential.
+
+    Args:
+        config: reads ``gold``, ``gold_threshold`` and ``weight``.
+        potential: potential in [0, 1].
+        gamma: the learner's discount.
+        timeout: the learner's time-out rule.
+
+    Returns:
+        The shaped reward.
+
+    Raises:
+        RewardConfigError: under "keep" a weight above 1, with which a failure could pay more
+            than a success.
+        ShapingError: gamma or timeout is out of range.
+    """
+    if timeout == "keep" and config.weight > 1:
+        raise RewardConfigError(
+            f"reward weight is {config.weight}, but the time-out rule 'keep' allows at most 1: "
+            "above that, a failure near the goal could pay more than a success"
+        )
+    if config.gold == "success":
+        return ShapedReward(SuccessReward(), potential, gamma, timeout, config.weight)
+    shared = SharedPotential(potential)
+    gold = GRMThresholdReward(shared, config.gold_threshold)
+    return ShapedReward(gold, shared, gamma, timeout, config.weight)

@@ -1,0 +1,52 @@
+"""Rewards that the simulator gives by itself: the sparse success bit, and its own reward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robo.rollout import CameraSchedule, RewardTerms, Rollout
+
+
+class SuccessReward:
+    """1 on the step on which the task is solved, otherwise 0; paid once, as success ends it."""
+
+    camera: CameraSchedule | None = None
+    signals: tuple[str, ...] = ()
+    critic_feature_dim: int = 0
+    gamma: float | None = None
+    timeout: str | None = None
+
+    def __call__(self, rollout: Rollout) -> RewardTerms:
+        """Rewards of every step, float32 ``[T, N]``; term ``success``."""
+        total = rollout.success.float()
+        if rollout.valid is not None:
+            total = total * rollout.valid
+        return RewardTerms(total, {"success": total})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: no episode needs memory."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+class EnvironmentReward:
+    """The environment's own reward, as it is."""
+
+    camera: CameraSchedule | None = None
+    signals: tuple[str, ...] = ()
+    critic_feature_dim: int = 0
+    gamma: float | None = None
+    timeout: str | None = None
+
+    def __call__(self, rollout: Rollout) -> RewardTerms:
+        """Rewards of every step, ``[T, N]``; term ``environment``."""
+        return RewardTerms(rollout.env_reward, {"environment": rollout.env_reward})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: no episode needs memory."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
