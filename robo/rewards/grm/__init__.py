@@ -1,0 +1,1 @@
+"""The compact General Reward Model: labels, pairs, network, fit, anchors, potential, scores."""

@@ -1,0 +1,105 @@
+"""A fitted compact GRM as a folder: ``model.safetensors`` and ``grm.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robo.errors import CheckpointError, RoboError
+
+if TYPE_CHECKING:
+    from robo.rewards.grm.compact import CompactGRM
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "grm.json"
+
+
+def save_grm(grm: CompactGRM, folder: Path) -> None:
+    """Write both files beside their old versions, then swap them in.
+
+    The references are stored as uint8 images under ``reference.<start|goal>.<view>``.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"weights.{name}": value.detach().cpu().contiguous().clone()
+        for name, value in grm.state_dict().items()
+    }
+    for kind, views in grm.reference.items():
+        for view, image in views.items():
+            tensors[f"reference.{kind}.{view}"] = image.cpu().contiguous()
+    description = {
+        "format": FORMAT,
+        "kind": "compact_grm",
+        "config": dataclasses.asdict(grm.config),
+        "task": grm.task,
+        "instruction": grm.instruction,
+        "summary": grm.summary,
+    }
+    weights, text = folder / f"{WEIGHTS}.new", folder / f"{DESCRIPTION}.new"
+    save_file(tensors, weights)
+    text.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    os.replace(weights, folder / WEIGHTS)
+    os.replace(text, folder / DESCRIPTION)
+
+
+def load_grm(cls: type[CompactGRM], folder: Path) -> CompactGRM:
+    """Build the network that ``folder`` describes and fill it.
+
+    Raises:
+        CheckpointError: naming the file that is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from robo.rewards.grm.compact import CompactGRMConfig
+
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder} holds no {name}, so it is no fitted GRM; make one with `robo fit grm`"
+            )
+    advice = "it is damaged or of another version: fit the GRM again"
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if description["format"] != FORMAT or description["kind"] != "compact_grm":
+            raise CheckpointError(
+                f"{folder / DESCRIPTION} has format {description['format']!r} and kind "
+                f"{description['kind']!r}, expected {FORMAT} and 'compact_grm'; {advice}"
+            )
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in description["config"].items()
+        }
+        grm = cls(CompactGRMConfig(**fields))
+        grm.task, grm.instruction = str(description["task"]), str(description["instruction"])
+        grm.summary = dict(description["summary"])
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RoboError) as error:
+        raise CheckpointError(
+            f"{folder / DESCRIPTION} cannot be read ({type(error).__name__}: {error}); {advice}"
+        ) from error
+    try:
+        tensors = load_file(folder / WEIGHTS)
+        weights = {
+            name.removeprefix("weights."): value
+            for name, value in tensors.items()
+            if name.startswith("weights.")
+        }
+        grm.load_state_dict(weights)
+        for name, image in tensors.items():
+            if name.startswith("reference."):
+                _, kind, view = name.split(".")
+                grm.reference.setdefault(kind, {})[view] = image
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        sentence = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{folder / WEIGHTS} cannot be read ({sentence}); {advice}"
+        ) from error
+    return grm.eval()
