@@ -1,0 +1,104 @@
+"""Train a policy on a MuJoCo task from camera frames: progress model, shaping, PPO.
+
+    python launch/train_mujoco.py --out runs/lift --grm runs/grm
+
+reads top to bottom: environments, reward, learner, evaluation over seeds that training has not
+seen. It uses the parts that `robo train` uses; change any of them here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+# trainer imports torch._dynamo, which must come before the first GL context.
+from robo.policies.trainer import Trainer  # isort: skip
+
+import robo
+from robo.assess.statistics import wilson
+from robo.errors import RoboError
+from robo.policies.actor_critic import ActorCritic
+from robo.policies.evaluate import evaluate, parse_seeds
+from robo.policies.ppo import PPOConfig
+from robo.policies.run_folder import RunFolder, find_policy, write_json
+from robo.policies.train_config import TrainConfig, lift_network, lift_ppo
+from robo.rewards.config import RewardConfig, make_reward
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    out: Path
+    """Run folder."""
+    grm: Path | None = None
+    """Folder of a progress model (`robo fit grm`); None learns from sparse success alone."""
+    task: Literal["mujoco/Reach", "mujoco/Push", "mujoco/Lift"] = "mujoco/Lift"
+    """Which task."""
+    num_envs: int = 64
+    """Environments stepped together."""
+    total_steps: int = 300_000
+    """Environment steps, over all environments."""
+    seed: int = 0
+    """Decides initial states, initial parameters and every sample."""
+    stride: int = 5
+    """Steps between two camera frames."""
+    ppo: PPOConfig = field(default_factory=lift_ppo)
+    """The learner."""
+    selection_seeds: str = "9000-9049"
+    """Seeds that stop the run."""
+    report_seeds: str = "5000-5099"
+    """Seeds of the closing evaluation; training has seen none of them."""
+    resume: bool = False
+    """Go on from the newest checkpoint."""
+
+
+def main(config: Config) -> None:
+    """Train, evaluate, report."""
+    reward_config = RewardConfig(
+        kind="success" if config.grm is None else "grm", grm=config.grm, stride=config.stride
+    )
+    train = TrainConfig(
+        task=config.task,
+        num_envs=config.num_envs,
+        total_steps=config.total_steps,
+        seed=config.seed,
+        ppo=config.ppo,
+        network=lift_network(),
+        reward=reward_config,
+        evaluate_seeds=config.selection_seeds,
+        stop_success=0.98,
+    )
+    reward = make_reward(reward_config, config.ppo.gamma, config.ppo.timeout)
+    env = robo.make_vec(config.task, config.num_envs)
+    trainer = Trainer(train, env, reward, config.out)
+    try:
+        result = trainer.run(resume=config.resume)
+    finally:
+        trainer.close()
+
+    policy = ActorCritic.load(find_policy(config.out))
+    seeds = parse_seeds(config.report_seeds)
+    env = robo.make_vec(config.task, min(config.num_envs, len(seeds)))
+    score = evaluate(policy, env, seeds)
+    env.close()
+    low, high = wilson(score["successes"], score["episodes"])
+    write_json(
+        RunFolder(config.out).result,
+        {**result, "report": score, "interval": [low, high], "report_seeds": config.report_seeds},
+    )
+    print(
+        f"{config.task}: {score['success_rate']:.0%} of {score['episodes']} unseen seeds "
+        f"({low:.1%} to {high:.1%}) after {result['steps']:,} steps, time-outs: "
+        f"{result['timeout']}; see {config.out}"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config))
+    except RoboError as error:
+        raise SystemExit(f"train_mujoco: {error}") from error

@@ -1,0 +1,84 @@
+"""Running normalisation of observations: mean and variance of all seen so far, in float64.
+
+The batch update is that of Chan, Golub and LeVeque, "Algorithms for Computing the Sample
+Variance", 1983.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class RunningNormaliser(nn.Module):
+    """(x - mean)/sqrt(var + 1e-8), clipped to ±``clip``; the identity until it has seen data.
+
+    Statistics are buffers, so they travel in ``state_dict``.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+
+    def __init__(self, size: int, clip: float = 10.0) -> None:
+        """``size`` is the width D of the vectors, ``clip`` the largest output."""
+        super().__init__()
+        self.clip = clip
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("variance", torch.ones(size, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self._seen: tuple[int, int] | None = None
+        self._identity = True
+        self._shift = np.zeros(size, np.float32)
+        self._scale = np.ones(size, np.float32)
+
+    def update(self, batch: Tensor | np.ndarray) -> None:
+        """Take in vectors ``[..., D]``; an empty batch changes nothing."""
+        rows = torch.as_tensor(batch, device=self.mean.device).to(torch.float64)
+        rows = rows.reshape(-1, self.mean.shape[0])
+        added = rows.shape[0]
+        if added == 0:
+            return
+        count = float(self.count)
+        total = count + added
+        batch_mean = rows.mean(0)
+        batch_square = (rows - batch_mean).square().sum(0)
+        difference = batch_mean - self.mean
+        square = self.variance * count + batch_square
+        square += difference.square() * (count * added / total)
+        self.mean += difference * (added / total)
+        self.variance.copy_(square / total)
+        self.count.fill_(total)
+
+    @property
+    def active(self) -> bool:
+        """Whether it has seen data; False is the identity."""
+        return float(self.count) > 0
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """Normalise ``[..., D]``; float32 out."""
+        if not self.active:
+            return vector.float()
+        shift = self.mean.float()
+        scale = (self.variance + 1e-8).rsqrt().float()
+        return ((vector.float() - shift) * scale).clamp(-self.clip, self.clip)
+
+    def numpy(self, vector: np.ndarray) -> np.ndarray:
+        """The same for a numpy array, without torch's dispatch; float32 ``[..., D]``."""
+        vector = np.asarray(vector, np.float32)
+        self._refresh()
+        if self._identity:
+            return vector
+        return np.clip((vector - self._shift) * self._scale, -self.clip, self.clip)
+
+    def _refresh(self) -> None:
+        """Recompute the float32 shift and scale after the statistics changed."""
+        # Every in-place change moves a tensor's version, so looking costs no arithmetic.
+        key = (self.count._version, self.count.data_ptr())
+        if key == self._seen:
+            return
+        self._seen = key
+        self._identity = not self.active
+        self._shift = self.mean.float().cpu().numpy()
+        self._scale = (self.variance + 1e-8).rsqrt().float().cpu().numpy()

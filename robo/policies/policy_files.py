@@ -1,0 +1,132 @@
+"""A policy on disk: ``policy.safetensors`` (tensors) and ``policy.json`` (how to build it).
+
+The same JSON text travels in the header of the tensor file with a checksum of the tensors, so
+that a damaged or mixed pair is noticed. Each file is replaced in one step: a crash leaves the
+old policy or the new one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import torch
+
+import robo
+from robo.errors import CheckpointError
+from robo.policies.spaces import space_from_json, space_to_json
+
+if TYPE_CHECKING:
+    from robo.policies.actor_critic import ActorCritic
+
+FORMAT = 1
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` so that a crash leaves the old content or the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _checksum(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_policy(policy: ActorCritic, folder: Path) -> None:
+    """Write both files to ``folder``, which is made where missing."""
+    from safetensors.torch import save
+
+    tensors = {
+        name: tensor.detach().cpu().clone().contiguous()
+        for name, tensor in policy.state_dict().items()
+    }
+    description = json.dumps(
+        {
+            "format": FORMAT,
+            "robo": robo.__version__,
+            "network": dataclasses.asdict(policy.config),
+            "critic_feature_dim": policy.critic_feature_dim,
+            "observation_space": space_to_json(policy.observation_space),
+            "action_space": space_to_json(policy.action_space),
+        },
+        indent=1,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    header = {"policy": description, "sha256": _checksum(tensors)}
+    replace_file(folder / "policy.safetensors", save(tensors, header))
+    replace_file(folder / "policy.json", description.encode())
+
+
+def load_policy(folder: Path) -> ActorCritic:
+    """Read both files from ``folder``.
+
+    Raises:
+        CheckpointError: where one is missing, damaged or does not belong to the other.
+    """
+    for name in ("policy.json", "policy.safetensors"):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"there is no policy in {folder}: {name} is missing; give the folder of a "
+                "training run or of a saved policy"
+            )
+    try:
+        return _load(folder)
+    except CheckpointError:
+        raise
+    # Damaged files fail in many ways (JSON, header, shapes, names): all mean the same here.
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"the policy in {folder} cannot be read ({reason}): its files are damaged or from "
+            "another version; use another checkpoint"
+        ) from error
+
+
+def _load(folder: Path) -> ActorCritic:
+    from safetensors import safe_open
+
+    from robo.policies.actor_critic import ActorCritic, NetworkConfig
+
+    text = (folder / "policy.json").read_text()
+    description: dict[str, Any] = json.loads(text)
+    if description["format"] != FORMAT:
+        raise CheckpointError(
+            f"the policy in {folder} has format {description['format']}, this version of robo "
+            f"reads format {FORMAT}: use the version that wrote it"
+        )
+    with safe_open(folder / "policy.safetensors", "pt") as file:
+        header = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if header.get("sha256") != _checksum(tensors) or header.get("policy") != text:
+        raise CheckpointError(
+            f"the policy in {folder} is damaged: policy.safetensors does not match its checksum "
+            "or policy.json; use another checkpoint"
+        )
+    network = description["network"]
+    network["hidden"] = tuple(network["hidden"])
+    observation_space = space_from_json(description["observation_space"])
+    assert isinstance(observation_space, gymnasium.spaces.Dict)
+    policy = ActorCritic(
+        observation_space,
+        space_from_json(description["action_space"]),
+        NetworkConfig(**network),
+        description["critic_feature_dim"],
+    )
+    policy.load_state_dict(tensors)
+    return policy

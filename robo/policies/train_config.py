@@ -1,0 +1,125 @@
+"""The configuration of a training run, and the check that its parts fit together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from robo.errors import RoboError
+from robo.policies.actor_critic import NetworkConfig
+from robo.policies.ppo import PPOConfig
+from robo.rewards.base import Reward
+from robo.rewards.config import RewardConfig
+from robo.sim.contract import VectorEnvironment
+
+NOT_COMPARED = (
+    "total_steps",
+    "threads",
+    "start_from",
+    "stop_success",
+    "evaluate_every_steps",
+    "evaluate_seeds",
+    "checkpoint_every_iterations",
+    "keep_checkpoints",
+)
+"""Entries of a configuration that may change when a run is resumed."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    task: str = "mujoco/Lift"
+    """Task id; `robo tasks` lists them."""
+    num_envs: int = 64
+    """Environments stepped together."""
+    steps_per_rollout: int = 60
+    """Steps of each environment between two updates."""
+    total_steps: int = 300_000
+    """Environment steps, over all environments."""
+    seed: int = 0
+    """Decides initial states, initial parameters and every sample."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """The learner."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """The policy and its critic."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """What the learner maximises."""
+    backend: str = "auto"
+    """How environments are stepped; "auto" measures and picks."""
+    threads: int = 1
+    """Threads of torch and BLAS; 1 is fastest for small networks."""
+    start_from: Path | None = None
+    """Policy or run folder whose policy is the start (a cloned one, say); None: from scratch."""
+    evaluate_every_steps: int = 40_000
+    """Steps between two evaluations; 0 never evaluates."""
+    evaluate_seeds: str = "9000-9049"
+    """Seeds A-B that select and stop the run; report others."""
+    stop_success: float | None = None
+    """Stop once an evaluation reaches this success rate, 0 ... 1."""
+    checkpoint_every_iterations: int = 10
+    """Iterations between two checkpoints."""
+    keep_checkpoints: int = 3
+    """How many of the newest checkpoints stay."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        names = ("num_envs", "steps_per_rollout", "total_steps", "checkpoint_every_iterations")
+        for name in (*names, "threads", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.stop_success is not None and not 0 <= self.stop_success <= 1:
+            raise ValueError(f"stop_success {self.stop_success} must lie in 0 ... 1")
+
+
+def lift_ppo() -> PPOConfig:
+    """PPO for the embedded MuJoCo tasks from scratch: 64 environments x 60 steps, 100 k steps.
+
+    With the "keep" time-out rule, which needs the time in the observation (they have it).
+    """
+    return PPOConfig(
+        learning_rate=7e-4,
+        epochs=6,
+        minibatch_size=512,
+        gamma=0.99,
+        gae_lambda=0.95,
+        target_kl=0.04,
+        timeout="keep",
+    )
+
+
+def lift_network() -> NetworkConfig:
+    """The network that goes with :func:`lift_ppo`."""
+    return NetworkConfig(hidden=(64, 64), activation="tanh", initial_std=0.6)
+
+
+def check_parts(config: TrainConfig, env: VectorEnvironment, reward: Reward) -> None:
+    """Refuse a reward that assumes another learner or reads what the environment lacks.
+
+    Raises:
+        RoboError: naming both values.
+    """
+    for name in ("gamma", "timeout"):
+        wanted, learner = getattr(reward, name), getattr(config.ppo, name)
+        if wanted is not None and wanted != learner:
+            raise RoboError(
+                f"the reward assumes {name} {wanted} but PPO has {name} {learner}; shaping is "
+                f"exact only where both are equal, set --ppo.{name} {wanted}"
+            )
+    missing = [signal for signal in reward.signals if signal not in env.signal_names]
+    if missing:
+        raise RoboError(
+            f"the reward reads signals {missing} that {env.task} does not give (it gives "
+            f"{list(env.signal_names)}); choose another --reward.kind or task"
+        )
+    if reward.camera is not None:
+        views = [view for view in reward.camera.views if view not in env.cameras]
+        if views:
+            raise RoboError(
+                f"the reward wants camera views {views} that {env.task} does not have (it has "
+                f"{list(env.cameras)}); choose other views or another task"
+            )
+    if env.num_envs != config.num_envs:
+        raise RoboError(
+            f"num_envs is {config.num_envs} but the environment has {env.num_envs}; make both equal"
+        )
