@@ -1,0 +1,71 @@
+"""Camera views side by side in a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from robo.media.plot_canvas import Box
+from robo.media.video import VideoError
+from robo.rollout import Episode
+
+
+def view_boxes(episode: Episode, area: Box, gap: int) -> dict[str, Box]:
+    """Boxes of equal height side by side in the middle of ``area``, aspects kept.
+
+    Args:
+        episode: with camera frames.
+        area: what the views may fill.
+        gap: pixels between two views.
+
+    Returns:
+        Camera role to its box.
+
+    Raises:
+        VideoError: if the episode holds no frames, or of another number or type than it says.
+    """
+    rows = 0 if episode.frame_step is None else len(episode.frame_step)
+    aspects = {}
+    for role, frames in episode.frames.items():
+        shape = np.shape(frames)
+        if len(shape) != 4 or shape[3] != 3 or shape[0] != rows or frames.dtype != np.uint8:
+            raise VideoError(
+                f"camera view {role!r} is {frames.dtype} {shape}, expected uint8 "
+                f"({rows}, height, width, 3), one frame for each of frame_step"
+            )
+        aspects[role] = shape[2] / shape[1]
+    if not aspects or not rows:
+        raise VideoError(
+            f"the episode of {episode.info.task} holds no camera frames, record it with a camera "
+            "schedule"
+        )
+    free = area.width - gap * (len(aspects) - 1)
+    height = min(area.height, int(free / sum(aspects.values())))
+    widths = {role: int(aspect * height) for role, aspect in aspects.items()}
+    left = area.left + (free - sum(widths.values())) // 2
+    top = area.top + (area.height - height) // 2
+    boxes = {}
+    for role, width in widths.items():
+        boxes[role] = Box(left, top, left + width, top + height)
+        left += width + gap
+    return boxes
+
+
+def enlarge(image: np.ndarray, box: Box) -> Any:
+    """The image as a Pillow image of the box's size.
+
+    Small images show their own pixels, as a reward model sees them, and are not blurred.
+
+    Args:
+        image: uint8 ``[height, width, 3]``.
+        box: of the same aspect.
+    """
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    factor = -(-box.height // picture.height)
+    if factor > 1:
+        whole = (picture.width * factor, picture.height * factor)
+        picture = picture.resize(whole, Image.Resampling.NEAREST)
+    return picture.resize((box.width, box.height), Image.Resampling.BOX)
