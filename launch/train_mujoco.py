@@ -23,9 +23,10 @@ from robo.errors import RoboError
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.evaluate import evaluate, parse_seeds
 from robo.policies.ppo import PPOConfig
-from robo.policies.run_folder import RunFolder, find_policy, write_json
+from robo.policies.run_folder import RunFolder, find_policy
 from robo.policies.train_config import TrainConfig, lift_network, lift_ppo
 from robo.rewards.config import RewardConfig, make_reward
+from robo.storage import write_json
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,20 @@ sentence on standard error), 130 interrupted. ``ROBO_DEBUG=1`` shows every trace
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import select
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import robo
 from robo.errors import RoboError
+from robo.storage import NO_SPACE
 
 
 class Entry(NamedTuple):
@@ -45,12 +48,20 @@ COMMANDS = {
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-_FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (``sys.argv[1:]`` by default) and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with warnings.catch_warnings():
+        # A number that leaves its range ends in a sentence of robo's own.
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"robo\.")
+        warnings.showwarning = partial(_show_warning, warnings.showwarning)
+        return _guarded(arguments)
+
+
+def _guarded(arguments: list[str]) -> int:
+    """Run the command; every failure becomes an exit code."""
     try:
         return _dispatch(arguments)
     except SystemExit as stop:  # argument parsing ends this way, for --help and for errors
@@ -63,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if _reader_is_gone(error):
             return EXIT_FAILED
-        if error.errno in _FULL_DISK:
+        if error.errno in NO_SPACE:
             where = f" at {error.filename}" if error.filename else ""
             return _refuse(f"the disk is full{where}: free some space and run the command again")
         traceback.print_exc()
@@ -104,8 +115,9 @@ def _no_command(arguments: list[str]) -> int:
 
 def _run(name: str, arguments: list[str]) -> int:
     """Parse, run and report one command."""
-    from robo.commands.common import recorded_run, to_line, write_json
+    from robo.commands.common import recorded_run
     from robo.policies.run_folder import RunFolder
+    from robo.storage import to_line, write_json
 
     entry = COMMANDS[name]
     command = _parse(name, getattr(importlib.import_module(entry.module), entry.name), arguments)
@@ -131,6 +143,14 @@ def _parse(name: str, command: type, arguments: list[str]) -> Any:
         return tyro.cli(command, prog=f"robo {name}", args=arguments)
     except ValueError as error:
         raise RoboError(str(error)) from error
+
+
+def _show_warning(otherwise: Callable, message: Any, category: type, filename: str, *rest: Any):
+    """Print robo's own warnings as one sentence; leave those of libraries as they are."""
+    if category is UserWarning and Path(filename).is_relative_to(Path(robo.__file__).parent):
+        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+    else:
+        otherwise(message, category, filename, *rest)
 
 
 def _print_commands(prefix: str) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # worker processes and command lines read this module, and start without torch
+    from torch import Tensor
 
 CAMERA_ROLES = (
     "front",
@@ -158,7 +158,7 @@ class Rollout:
 
     @property
     def done(self) -> Tensor:
-        """bool ``[T, N]``, the episode ended with this step."""
+        """Bool ``[T, N]``, the episode ended with this step."""
         return self.terminated | self.truncated
 
     def check(self) -> Rollout:
@@ -251,6 +251,8 @@ class Episode:
 
 def concatenate_frames(parts: list[Frames]) -> Frames | None:
     """Rows of several parts, sorted by (step, env, not final); None for an empty list."""
+    import torch
+
     if not parts:
         return None
     joined = Frames(

@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,9 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.import_module
     here = type("Module", (), {"Echo": Echo})
     monkeypatch.setattr(
-        importlib, "import_module", lambda name: here if name == "echo_module" else real(name)
+        importlib,
+        "import_module",
+        lambda name, package=None: here if name == "echo_module" else real(name, package),
     )
     monkeypatch.delenv("ROBO_DEBUG", raising=False)
 
@@ -206,6 +209,7 @@ def test_a_run_that_stops_half_way_keeps_its_config(
 ) -> None:
     def run(self: Echo) -> dict[str, Any]:
         (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "checkpoint-00000001.pt").write_bytes(b"whole")
         raise RoboError("the disk is full")
 
     monkeypatch.setattr(Echo, "run", run)
@@ -265,3 +269,36 @@ def test_a_broken_pipe_to_a_worker_is_a_failure(
     monkeypatch.setattr(Echo, "run", run)
     assert cli.main(["echo"]) == cli.EXIT_FAILED
     assert "BrokenPipeError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from robo import cli; assert cli.main(['train', '--help']) == 0",
+        "import robo.sim.worker_process",
+    ],
+)
+def test_help_and_worker_processes_start_without_torch(code: str) -> None:
+    check = f"import sys; {code}; sys.exit('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_refused_run_leaves_no_new_folder(tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    assert cli.main(["echo", "--fail", "bad", "--out", str(out)]) == cli.EXIT_BAD_INPUT
+    assert not out.exists()
+
+
+def test_robos_own_warnings_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(self: Echo) -> dict[str, Any]:
+        warnings.warn_explicit("going on\nfrom 3", UserWarning, str(Path(cli.__file__)), 7)
+        return {}
+
+    monkeypatch.setattr(Echo, "run", run)
+    assert cli.main(["echo"]) == 0
+    assert capsys.readouterr().err == "warning: going on from 3\n"

@@ -1,1 +1,1 @@
-"""robo.assess."""
+"""How good is a reward, how good is a policy."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from robo.assess.discrimination import success_auc
-from robo.assess.order import difference_correlation, pooled_spearman, value_order_correlation
+from robo.assess.order import pearson, pooled_spearman, value_order_correlation
 from robo.assess.statistics import bootstrap_interval
 from robo.rewards.grm.score import EpisodeScore
 
@@ -23,7 +23,7 @@ def voc(progress: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def outcomes(scores: Sequence[EpisodeScore]) -> np.ndarray:
-    """bool ``[E]``: which episodes succeeded."""
+    """Which episodes succeeded, bool ``[E]``."""
     return np.array([score.success for score in scores], bool)
 
 
@@ -51,14 +51,12 @@ def final_progress(
         return final
     lengths = np.array([len(score.potential) - 1 for score in scores])
     drawn = np.random.default_rng(seed).choice(lengths[success], len(scores))
-    for i in np.flatnonzero(~success & (lengths > drawn)):
+    for i in np.flatnonzero(~success & (lengths > drawn)).tolist():
         final[i] = scores[i].potential[drawn[i]]
     return final
 
 
-def auc_by_kind(
-    final: np.ndarray, success: np.ndarray, kinds: Sequence[str]
-) -> dict[str, float]:
+def auc_by_kind(final: np.ndarray, success: np.ndarray, kinds: Sequence[str]) -> dict[str, float]:
     """AUC of all successes against the failures of each kind.
 
     Args:
@@ -117,12 +115,11 @@ def difference_correlation_with_truth(
     Raises:
         ValueError: k is below 1, or there is no episode.
     """
-    if k < 1:
-        raise ValueError(f"k is {k}, expected at least 1")
+    if k < 1 or not scores:
+        raise ValueError(f"k is {k} and episodes {len(scores)}, expected at least 1 of each")
     pairs = [k_step_pairs(score, part, k) for score, part in zip(scores, truth, strict=True)]
-    # Differences are taken already: a leading zero makes each the difference to its neighbour.
-    sums = [[np.concatenate([[0.0], np.cumsum(part)]) for part in pair] for pair in pairs]
-    return difference_correlation([pair[0] for pair in sums], [pair[1] for pair in sums], 1)
+    predicted, true = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
+    return float(pearson(predicted, true)) if len(true) > 1 else 0.0
 
 
 def final_excess(scores: Sequence[EpisodeScore], truth: Sequence[np.ndarray]) -> np.ndarray:
@@ -155,6 +152,4 @@ def episode_interval(
             return whole
 
     whole = figure(np.arange(episodes))
-    return bootstrap_interval(
-        np.arange(episodes), statistic, resamples=resamples, seed=seed
-    )
+    return bootstrap_interval(np.arange(episodes), statistic, resamples=resamples, seed=seed)

@@ -8,15 +8,16 @@ field. ``out`` is its run folder, into which :mod:`robo.cli` writes ``config.jso
 from __future__ import annotations
 
 import json
-import math
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import robo
 from robo.errors import RoboError
-from robo.policies.run_folder import RunFolder, plain, write_bytes
+from robo.policies.run_folder import RunFolder
+from robo.storage import plain, write_bytes, write_json
 
 
 class Command(Protocol):
@@ -45,38 +46,6 @@ class Command(Protocol):
         ...
 
 
-def jsonable(value: Any) -> Any:
-    """``value`` in types that JSON has.
-
-    Dataclasses become objects, paths strings, arrays and tensors lists; NaN and infinities become
-    null, because JSON has neither and most readers refuse them.
-    """
-    return _finite(plain(value))
-
-
-def _finite(value: Any) -> Any:
-    """``value`` with null in place of every number that is not finite."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def to_line(value: Any) -> str:
-    """``value`` as one line of JSON."""
-    return json.dumps(jsonable(value), allow_nan=False)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` to ``path`` as indented JSON; the file is whole or as it was.
-
-    Raises:
-        RoboError: full disk, missing permission.
-    """
-    write_bytes(path, (json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n").encode())
-
-
 @contextmanager
 def recorded_run(
     out: Path | None, command: str, arguments: Sequence[str], config: Command
@@ -85,8 +54,9 @@ def recorded_run(
 
     ``config.json`` holds robo's version, the command, its arguments (``robo *arguments`` runs it
     again) and, beside them, every field of the resolved config. Where the command is refused by a
-    :class:`RoboError` before it wrote anything, the earlier ``config.json`` comes back: a refused
-    run changes nothing of what was recorded. A run that stops later keeps its own.
+    :class:`RoboError` before it recorded anything, the earlier ``config.json`` comes back: a
+    refused run changes nothing of what was recorded. A run that stops later (a full disk, a
+    diverged update) keeps its own, so that what it recorded can be understood and resumed.
 
     Raises:
         RoboError: where ``out`` cannot be a folder, or holds a run of another command.
@@ -94,14 +64,14 @@ def recorded_run(
     if out is None:
         yield
         return
-    path = RunFolder(out).config
+    path, made = RunFolder(out).config, not out.exists()
     earlier = _earlier_config(out, path, command)
     header = {
         "robo_version": robo.__version__,
         "command": command,
         "arguments": [*command.split(), *arguments],
     }
-    write_json(path, {**jsonable(config), **header})
+    write_json(path, {**plain(config), **header})
     before = _contents(out)
     try:
         yield
@@ -110,14 +80,23 @@ def recorded_run(
             raise
         if earlier is None:
             path.unlink(missing_ok=True)
+            if made:
+                with suppress(OSError):  # something else lies in it
+                    out.rmdir()
         else:
             write_bytes(path, earlier)
         raise
 
 
-def _contents(out: Path) -> dict[str, int]:
-    """Name to time of change of what lies in ``out``."""
-    return {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+def _contents(out: Path) -> set[tuple[str, int, int]]:
+    """Name, size and time of change of every file in ``out``; locks and leftovers do not count."""
+    found = set()
+    for file in out.rglob("[!.]*"):
+        with suppress(FileNotFoundError):
+            status = file.stat()
+            if not stat.S_ISDIR(status.st_mode):
+                found.add((str(file), status.st_size, status.st_mtime_ns))
+    return found
 
 
 def _earlier_config(out: Path, path: Path, command: str) -> bytes | None:

@@ -135,7 +135,9 @@ def _print_info(result: dict[str, Any]) -> None:
     cameras = ", ".join(f"{role} {h}x{w}" for role, (h, w) in result["image_sizes"].items())
     lines = {
         "frames": f"{result['frames']:,} ({cameras})" if cameras else "none",
-        "observation": result["observation"],
+        "observation": ", ".join(
+            f"{key} {'x'.join(map(str, shape))}" for key, shape in result["observation"].items()
+        ),
         "signals": ", ".join(result["signals"]) or "none",
         "kinds": ", ".join(f"{kind} {count}" for kind, count in result["kinds"].items()),
         "on disk": f"{result['bytes'] / 1e6:.1f} MB, schema {result['schema']}",

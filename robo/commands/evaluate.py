@@ -37,9 +37,14 @@ class Evaluate:
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
         if self.num_envs < 1 or self.threads < 1:
-            raise ValueError("num_envs and threads must each be at least 1")
+            raise RoboError(
+                f"num_envs is {self.num_envs} and threads is {self.threads}, expected at least 1 "
+                "of each"
+            )
         if not 0 < self.confidence < 1:
-            raise ValueError(f"confidence {self.confidence} must lie between 0 and 1")
+            raise RoboError(
+                f"confidence is {self.confidence}, expected a value between 0 and 1, such as 0.95"
+            )
 
     def run(self) -> dict[str, Any]:
         """Play one episode per seed.
@@ -71,7 +76,7 @@ class Evaluate:
         finally:
             env.close()
         low, high = wilson(score["successes"], score["episodes"], self.confidence)
-        self._print(score, float(low), float(high))
+        self._print(score, folder, float(low), float(high))
         outcomes = score.pop("outcomes")
         return {
             **score,
@@ -84,15 +89,16 @@ class Evaluate:
             "outcomes": outcomes,
         }
 
-    def _print(self, score: dict[str, Any], low: float, high: float) -> None:
+    def _print(self, score: dict[str, Any], folder: Path, low: float, high: float) -> None:
         from rich.console import Console
 
         Console(stderr=True, soft_wrap=True).print(
-            f"{self.task}: success {score['success_rate']:.1%} ({score['successes']} of "
-            f"{score['episodes']} episodes, {self.confidence:.0%} interval {low:.1%} to "
-            f"{high:.1%}), mean return {score['mean_return']:.4g}, mean length "
-            f"{score['mean_length']:.1f} steps",
+            f"{self.task}: success {score['success_rate']:.1%}, {score['successes']} of "
+            f"{score['episodes']} episodes ({self.confidence:.0%} interval {low:.1%} to "
+            f"{high:.1%})\nseeds {self.seeds}, mean length {score['mean_length']:.1f} steps, mean "
+            f"return {score['mean_return']:.4g}, policy {folder}",
             highlight=False,
+            markup=False,
         )
 
 

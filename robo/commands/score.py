@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from robo.errors import RoboError, StoreError
+
 if TYPE_CHECKING:
     from robo.rewards.grm.compact import CompactGRM
     from robo.rewards.grm.score import EpisodeScore
@@ -31,9 +33,9 @@ class Score:
     match_lengths: bool = True
     """Cut failures to lengths drawn from the successes before their final progress is compared."""
     difference: int = 5
-    """Steps k of the k-step differences compared with the truth."""
+    """Steps of the differences compared with the truth; a multiple of stride."""
     seed: int = 0
-    """Of the drawn lengths and the bootstrap intervals."""
+    """Of the drawn lengths."""
     device: str = "cpu"
     """Torch device."""
     out: Path | None = None
@@ -41,18 +43,34 @@ class Score:
     json: bool = False
     """Print the result as the last line."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be computed."""
+        if self.stride < 1 or self.difference < 1 or self.difference % self.stride:
+            raise RoboError(
+                f"difference {self.difference} must be a positive multiple of stride "
+                f"{self.stride}: frames are scored every {self.stride} steps, and both ends of a "
+                "difference need one"
+            )
+
     def run(self) -> dict[str, Any]:
         """Score all episodes.
 
         Returns:
-            ``voc_plus``, ``voc_minus`` (over successes), ``voc_failures``, ``auc`` (final
-            progress, success against failure), ``auc_by_kind`` of failures,
-            ``false_positive_rate`` at progress 0.95, ``spearman_true`` and
-            ``difference_correlation_true`` over failures and successes alike (with ``truth``),
-            and the counts.
+            Counts (``episodes``, ``successes``, ``failures``, ``invalid_rows``), ``mode``,
+            ``stride``, and as far as the store has the episodes that a figure needs:
+
+            * ``voc_plus``, ``voc_minus``: mean over successes; ``voc_failures``: over failures;
+            * ``auc`` of the final progress, success against failure, with lengths matched or not
+              as ``lengths_matched`` says; ``auc_by_kind`` of failures;
+            * ``false_positive_rate``: failures that end, uncut, at progress 0.95 or above;
+            * with ``truth``, over all frames of all episodes: ``spearman_true``,
+              ``difference_correlation_true`` (over ``difference`` steps), and
+              ``mean_final_excess`` and ``mean_final_excess_failures``, predicted minus true
+              progress in the last state.
 
         Raises:
-            RoboError: missing or damaged GRM or store, episodes without its views.
+            RoboError: missing or damaged GRM or store, no episode in it, episodes without its
+                views or without the signal.
         """
         from robo.commands.fit import open_store
         from robo.rewards.grm.compact import CompactGRM
@@ -70,7 +88,7 @@ class Score:
         for name, value in result.items():
             if isinstance(value, float):
                 table.add_row(name, f"{value:.3f}")
-            elif isinstance(value, int):
+            elif isinstance(value, (int, str)):
                 table.add_row(name, str(value))
             elif isinstance(value, dict):
                 for kind, part in value.items():
@@ -78,16 +96,15 @@ class Score:
         Console(stderr=True).print(table)
 
 
-def assess_episodes(
-    config: Score, grm: CompactGRM, episodes: list[Episode]
-) -> dict[str, Any]:
+def assess_episodes(config: Score, grm: CompactGRM, episodes: list[Episode]) -> dict[str, Any]:
     """Every figure of :meth:`Score.run` for episodes in memory."""
-    from robo.assess.discrimination import false_positive_rate, success_auc
-    from robo.assess.order import value_order_correlation
-    from robo.rewards.grm.score import reversed_progress, score_store
+    from robo.assess.grm import outcomes, voc
+    from robo.rewards.grm.score import score_store
 
+    if not episodes:
+        raise StoreError(f"{config.store} holds no episode to score; collect some first")
     scores = list(score_store(grm, episodes, config.mode, config.stride, config.device))
-    success = np.array([score.success for score in scores], bool)
+    success = outcomes(scores)
     result: dict[str, Any] = {
         "episodes": len(scores),
         "successes": int(success.sum()),
@@ -96,76 +113,87 @@ def assess_episodes(
         "mode": config.mode,
         "stride": config.stride,
     }
-    forward = [float(value_order_correlation(score.progress)) for score in scores]
+    order = voc([score.progress for score in scores])
     if success.any():
-        backward = [
-            float(value_order_correlation(reversed_progress(grm, episode, config.stride)))
-            for episode in episodes
-            if episode.success
-        ]
-        result["voc_plus"] = float(np.mean(np.array(forward)[success]))
-        result["voc_minus"] = float(np.mean(backward))
-    if (~success).any():
-        result["voc_failures"] = float(np.mean(np.array(forward)[~success]))
-    if success.any() and (~success).any():
-        final = final_progress(scores, success, config.match_lengths, config.seed)
-        kinds = [episode.metadata.get("actor", "policy") for episode in episodes]
-        result["auc"] = float(success_auc(final, success))
-        result["auc_by_kind"] = {
-            kind: float(success_auc(final[keep], success[keep]))
-            for kind in sorted({k for k, won in zip(kinds, success, strict=True) if not won})
-            for keep in [success | (np.array(kinds) == kind)]
-        }
-        result["lengths_matched"] = config.match_lengths
-        result["false_positive_rate"] = float(false_positive_rate(final, success, 0.95))
+        result["voc_plus"] = float(order[success].mean())
+        result["voc_minus"] = float(voc_minus(config, grm, episodes).mean())
+    if not success.all():
+        result["voc_failures"] = float(order[~success].mean())
+    if success.any() and not success.all():
+        result |= discrimination(config, scores, kinds_of(episodes))
     if config.truth is not None:
-        result |= truth_agreement(config, scores, episodes)
+        result |= truth_agreement(config, scores, true_progress(config.truth, episodes))
     return result
 
 
-def final_progress(
-    scores: list[EpisodeScore], success: np.ndarray, match_lengths: bool, seed: int
-) -> np.ndarray:
-    """Progress ``[E]`` at each episode's end, failures cut to the lengths of successes."""
-    generator = np.random.default_rng(seed)
-    lengths = np.array([len(score.potential) - 1 for score in scores])
-    final = np.array([score.final for score in scores])
-    if match_lengths:
-        drawn = generator.choice(lengths[success], len(scores))
-        for i in np.flatnonzero(~success & (lengths > drawn)):
-            final[i] = scores[i].potential[drawn[i]]
-    return final
+def voc_minus(config: Score, grm: CompactGRM, episodes: list[Episode]) -> np.ndarray:
+    """VOC ``[S]`` of each success played backwards, from incremental hops whatever the mode."""
+    from robo.assess.grm import voc
+    from robo.rewards.grm.score import reversed_progress
+
+    return voc(
+        [
+            reversed_progress(grm, episode, config.stride, config.device)
+            for episode in episodes
+            if episode.success
+        ]
+    )
+
+
+def kinds_of(episodes: list[Episode]) -> list[str]:
+    """What acted in each episode, as its recorder noted it; "policy" where it did not."""
+    return [str(episode.metadata.get("actor", "policy")) for episode in episodes]
+
+
+def true_progress(signal: str, episodes: list[Episode]) -> list[np.ndarray]:
+    """The signal ``[L_i]`` of each episode; entry t describes s_(t+1).
+
+    Raises:
+        StoreError: where an episode lacks it.
+    """
+    for episode in episodes:
+        if signal not in episode.signals:
+            raise StoreError(
+                f"signal {signal!r} is not stored; these are: {sorted(episode.signals)}"
+            )
+    return [np.asarray(episode.signals[signal]) for episode in episodes]
+
+
+def discrimination(config: Score, scores: list[EpisodeScore], kinds: list[str]) -> dict[str, Any]:
+    """How final progress tells successes from failures; there must be both."""
+    from robo.assess.discrimination import false_positive_rate, success_auc
+    from robo.assess.grm import auc_by_kind, final_progress, outcomes
+
+    success = outcomes(scores)
+    final = final_progress(scores, config.match_lengths, config.seed)
+    uncut = final_progress(scores, match_lengths=False)
+    return {
+        "auc": float(success_auc(final, success)),
+        "auc_by_kind": auc_by_kind(final, success, kinds),
+        "lengths_matched": config.match_lengths,
+        "false_positive_rate": float(false_positive_rate(uncut, success, 0.95)),
+    }
 
 
 def truth_agreement(
-    config: Score, scores: list[EpisodeScore], episodes: list[Episode]
+    config: Score, scores: list[EpisodeScore], truth: list[np.ndarray]
 ) -> dict[str, float]:
-    """Agreement of the held potential with a true progress signal, over all episodes pooled."""
-    from robo.assess.order import difference_correlation, pooled_spearman
-    from robo.errors import StoreError
+    """Agreement with a true progress signal, over all episodes pooled."""
+    from robo.assess.grm import (
+        difference_correlation_with_truth,
+        final_excess,
+        outcomes,
+        spearman_with_truth,
+    )
 
-    assert config.truth is not None
-    for episode in episodes:
-        if config.truth not in episode.signals:
-            raise StoreError(
-                f"signal {config.truth!r} is not stored; these are: {sorted(episode.signals)}"
-            )
-    # signals[t] describe s_(t+1); at frame rows only, where the potential is new.
-    rows = [score.frame_step[score.frame_step > 0] for score in scores]
-    truth = [episode.signals[config.truth] for episode in episodes]
-    predicted_rows = [score.potential[row] for score, row in zip(scores, rows, strict=True)]
-    true_rows = [values[row - 1] for values, row in zip(truth, rows, strict=True)]
-    predicted = [score.potential[1:] for score in scores]
-    return {
-        "spearman_true": float(pooled_spearman(predicted_rows, true_rows)),
-        "difference_correlation_true": float(
-            difference_correlation(
-                [part[config.stride - 1 :: config.stride] for part in predicted],
-                [part[config.stride - 1 :: config.stride] for part in truth],
-                max(1, config.difference // config.stride),
-            )
+    excess, success = final_excess(scores, truth), outcomes(scores)
+    result = {
+        "spearman_true": spearman_with_truth(scores, truth),
+        "difference_correlation_true": difference_correlation_with_truth(
+            scores, truth, config.difference
         ),
-        "mean_final_excess": float(
-            np.mean([score.final - values[-1] for score, values in zip(scores, truth, strict=True)])
-        ),
+        "mean_final_excess": float(excess.mean()),
     }
+    if not success.all():
+        result["mean_final_excess_failures"] = float(excess[~success].mean())
+    return result

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from robo.errors import RoboError
+from robo.errors import RoboError, StoreError
 
 if TYPE_CHECKING:
     from robo.rollout import Episode
@@ -17,7 +17,7 @@ class Video:
     """Video of an episode: its camera views, and what a GRM says of it, growing in time."""
 
     store: Path
-    """Folder of an episode store; `robo collect` makes one."""
+    """Episode store, or the run folder of robo collect."""
     grm: Path
     """Folder of a fitted GRM; `robo fit grm` makes one."""
     index: int = 0
@@ -103,10 +103,15 @@ class Video:
 
     def _episode(self) -> tuple[Episode, int]:
         """The episode, and its index counted from 0."""
-        from robo.data import EpisodeStore
+        from robo.commands.fit import open_store
 
-        store = EpisodeStore(self.store, mode="r")
+        store = open_store(self.store)
         count = len(store)
+        if not count:
+            raise StoreError(
+                f"the episode store {self.store} is empty, expected at least one episode: record "
+                "some with `robo collect`"
+            )
         if not -count <= self.index < count:
             raise RoboError(
                 f"episode {self.index} of {self.store} does not exist; it holds {count} episodes, "

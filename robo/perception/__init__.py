@@ -1,1 +1,1 @@
-"""robo.perception."""
+"""Pixels to tensors: view batches, augmentation, spatial softmax."""

@@ -1,1 +1,1 @@
-"""robo.policies."""
+"""Networks, advantage, PPO, behaviour cloning, checkpoints and the training loop."""

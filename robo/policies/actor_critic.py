@@ -8,9 +8,8 @@ networks on a CPU, through ``robo.policies.fast_mlp``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -20,19 +19,8 @@ from torch import Tensor, nn
 from robo.errors import RoboError
 from robo.policies import networks
 from robo.policies.distributions import Categorical, DiagonalGaussian, Distribution
+from robo.policies.learner_config import NetworkConfig
 from robo.policies.normalise import RunningNormaliser
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Shape of the actor's and of the critic's network (two separate ones)."""
-
-    hidden: tuple[int, ...] = (64, 64)
-    """Width of each hidden layer."""
-    activation: Literal["tanh", "relu", "elu"] = "tanh"
-    """Between layers; tanh has the fast path on a CPU."""
-    initial_std: float = 1.0
-    """Standard deviation of continuous actions before any learning, in action units."""
 
 
 class ActorCritic(nn.Module):

@@ -21,7 +21,8 @@ import torch
 
 from robo.errors import CheckpointError
 from robo.policies.actor_critic import ActorCritic
-from robo.policies.run_folder import find_policy, plain, storage_errors, write_bytes
+from robo.policies.run_folder import find_policy
+from robo.storage import plain, write_bytes
 
 FORMAT = 1
 """Version of the file's layout."""
@@ -125,12 +126,15 @@ class Checkpoints:
             raise CheckpointError(
                 f"{self.folder} holds no checkpoint; start the run without --resume first"
             )
+        damage: list[str] = []
         for path in reversed(paths):
             try:
                 content = read(path)
             except CheckpointError as error:
-                warnings.warn(f"{error}; trying the one before", stacklevel=2)
+                damage.append(str(error))
                 continue
+            for sentence in damage:
+                warnings.warn(f"{sentence}; going on from {path.name}", stacklevel=2)
             changed = differences(content["configuration"], self.configuration)
             if changed:
                 raise CheckpointError(
@@ -140,8 +144,8 @@ class Checkpoints:
                 )
             return content["state"]
         raise CheckpointError(
-            f"all {len(paths)} checkpoints in {self.folder} are damaged; start again with another "
-            "--out"
+            f"none of the {len(paths)} checkpoints in {self.folder} can be read (the newest: "
+            f"{damage[0]}); start again with another --out"
         )
 
 
@@ -175,8 +179,7 @@ def save_policy(actor_critic: ActorCritic, folder: Path) -> Path:
     Raises:
         RoboError: full disk; the folder's earlier policy stays.
     """
-    with storage_errors(folder):
-        actor_critic.save(folder)
+    actor_critic.save(folder)
     return Path(folder)
 
 

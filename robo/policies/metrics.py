@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from robo.errors import RoboError
-from robo.policies.run_folder import storage_errors
 from robo.rollout import RewardTerms, Rollout
+from robo.storage import storage_errors
 
 LINE_EVERY_SECONDS = 10.0
 """Pause between two lines where the output is not a terminal."""

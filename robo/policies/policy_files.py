@@ -1,16 +1,13 @@
 """A policy on disk: ``policy.safetensors`` (tensors) and ``policy.json`` (how to build it).
 
 The same JSON text travels in the header of the tensor file with a checksum of the tensors, so
-that a damaged or mixed pair is noticed. Each file is replaced in one step: a crash leaves the
-old policy or the new one.
+that a damaged or mixed pair is noticed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +17,7 @@ import torch
 import robo
 from robo.errors import CheckpointError
 from robo.policies.spaces import space_from_json, space_to_json
+from robo.storage import checksum, write_together
 
 if TYPE_CHECKING:
     from robo.policies.actor_critic import ActorCritic
@@ -27,29 +25,12 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that a crash leaves the old content or the new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _checksum(tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()
-
-
 def save_policy(policy: ActorCritic, folder: Path) -> None:
-    """Write both files to ``folder``, which is made where missing."""
+    """Write both files to ``folder``, which is made where missing.
+
+    Raises:
+        RoboError: full disk, missing permission; the folder's earlier policy stays.
+    """
     from safetensors.torch import save
 
     tensors = {
@@ -67,17 +48,21 @@ def save_policy(policy: ActorCritic, folder: Path) -> None:
         },
         indent=1,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    header = {"policy": description, "sha256": _checksum(tensors)}
-    replace_file(folder / "policy.safetensors", save(tensors, header))
-    replace_file(folder / "policy.json", description.encode())
+    header = {"policy": description, "sha256": checksum(tensors)}
+    write_together(
+        {
+            folder / "policy.safetensors": save(tensors, header),
+            folder / "policy.json": description.encode(),
+        }
+    )
 
 
 def load_policy(folder: Path) -> ActorCritic:
     """Read both files from ``folder``.
 
     Raises:
-        CheckpointError: where one is missing, damaged or does not belong to the other.
+        CheckpointError: where one is missing, damaged or does not belong to the other, or a
+            parameter is not finite.
     """
     for name in ("policy.json", "policy.safetensors"):
         if not (folder / name).is_file():
@@ -113,10 +98,16 @@ def _load(folder: Path) -> ActorCritic:
     with safe_open(folder / "policy.safetensors", "pt") as file:
         header = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if header.get("sha256") != _checksum(tensors) or header.get("policy") != text:
+    if header.get("sha256") != checksum(tensors) or header.get("policy") != text:
         raise CheckpointError(
             f"the policy in {folder} is damaged: policy.safetensors does not match its checksum "
             "or policy.json; use another checkpoint"
+        )
+    wrong = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if wrong:
+        raise CheckpointError(
+            f"the policy in {folder} holds NaN or infinite parameters ({', '.join(wrong[:3])}), "
+            "expected finite ones: the run that wrote it diverged; use another checkpoint"
         )
     network = description["network"]
     network["hidden"] = tuple(network["hidden"])

@@ -9,9 +9,8 @@ number of environments.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,59 +18,10 @@ from robo.errors import CheckpointError, RoboError
 from robo.policies import fast_mlp
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.adam import FlatAdam
+from robo.policies.learner_config import PPOConfig
 from robo.policies.learners import STATISTICS, EagerLearner, Learner, LossConfig
 from robo.policies.packing import Columns, PackedRollout, pack
 from robo.rollout import RewardTerms, Rollout
-
-
-@dataclass(frozen=True)
-class PPOConfig:
-    """How a rollout becomes a better policy."""
-
-    learning_rate: float = 3e-4
-    """Adam's step size."""
-    learning_rate_schedule: Literal["constant", "linear"] = "constant"
-    """linear: falls to 0 with the progress that remains."""
-    epochs: int = 10
-    """Passes over each rollout."""
-    minibatch_size: int = 64
-    """Steps per gradient, drawn from all environments and times alike."""
-    gamma: float = 0.99
-    """Discount per step, in [0, 1]; a reward with its own discount must agree."""
-    gae_lambda: float = 0.95
-    """Lambda of generalised advantage estimation, in [0, 1]."""
-    clip_range: float = 0.2
-    """Probability ratios count up to 1 ± this."""
-    value_clip: float | None = None
-    """The value may move by this much per rollout; None for no limit."""
-    value_coefficient: float = 0.5
-    """Weight of the squared value error."""
-    entropy_coefficient: float = 0.0
-    """Weight of the entropy bonus."""
-    max_gradient_norm: float = 0.5
-    """Gradients longer than this are scaled down to it."""
-    target_kl: float | None = None
-    """The update stops before a step whose minibatch has moved by 1.5 times this; None: never."""
-    normalise_advantage: bool = True
-    """Zero mean and unit standard deviation per minibatch."""
-    normalise_observation: bool = True
-    """Learn the running mean and variance that the policy normalises observations by."""
-    timeout: Literal["bootstrap", "keep"] = "bootstrap"
-    """bootstrap: a time-out is no end of the task, V of its last state counts. keep: it ends the
-    finite-horizon task, and shaping keeps its potential (not policy-invariant)."""
-    adam_epsilon: float = 1e-5
-    """Adam's epsilon."""
-    implementation: Literal["auto", "numpy", "torch"] = "auto"
-    """numpy: hand-written gradients for tanh networks on a CPU; auto: that where it can."""
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that no run can use."""
-        for name in ("gamma", "gae_lambda"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected 0 to 1")
-        for name in ("epochs", "minibatch_size"):
-            if getattr(self, name) < 1:
-                raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected at least 1")
 
 
 class PPO:

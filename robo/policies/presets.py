@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robo.policies.actor_critic import NetworkConfig
-from robo.policies.ppo import PPOConfig
+from robo.policies.learner_config import NetworkConfig, PPOConfig
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robo.errors import RoboError
-from robo.policies.actor_critic import NetworkConfig
-from robo.policies.ppo import PPOConfig
-from robo.rewards.base import Reward
+from robo.policies.learner_config import NetworkConfig, PPOConfig
 from robo.rewards.config import RewardConfig
-from robo.sim.contract import VectorEnvironment
+
+if TYPE_CHECKING:
+    from robo.rewards.base import Reward
+    from robo.sim.contract import VectorEnvironment
 
 NOT_COMPARED = (
     "total_steps",
@@ -67,9 +69,11 @@ class TrainConfig:
         names = ("num_envs", "steps_per_rollout", "total_steps", "checkpoint_every_iterations")
         for name in (*names, "threads", "keep_checkpoints"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+                raise RoboError(f"{name} is {getattr(self, name)}, expected at least 1")
         if self.stop_success is not None and not 0 <= self.stop_success <= 1:
-            raise ValueError(f"stop_success {self.stop_success} must lie in 0 ... 1")
+            raise RoboError(
+                f"stop_success is {self.stop_success}, expected a success rate from 0 to 1"
+            )
 
 
 def lift_ppo() -> PPOConfig:

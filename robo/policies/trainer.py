@@ -28,12 +28,13 @@ from robo.policies.collector import Collector
 from robo.policies.evaluate import evaluate, parse_seeds
 from robo.policies.metrics import MetricsLog, episode_metrics, reward_metrics
 from robo.policies.ppo import PPO
-from robo.policies.run_folder import RunFolder, plain
+from robo.policies.run_folder import RunFolder
 from robo.policies.threads import set_threads
 from robo.policies.train_config import NOT_COMPARED, TrainConfig, check_parts
 from robo.rewards.base import Reward
 from robo.rollout import RewardTerms, Rollout
 from robo.sim.contract import VectorEnvironment
+from robo.storage import plain
 
 RECENT = 100
 """Episodes behind the "recent" success rate and return."""

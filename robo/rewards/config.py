@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from robo.errors import CheckpointError, RoboError
-from robo.rewards.base import Reward
-from robo.rewards.potential import Potential, SharedPotential
-from robo.rewards.shaping import ShapedReward, TimeoutRule
-from robo.rewards.success import EnvironmentReward, SuccessReward
-from robo.rewards.threshold import GRMThresholdReward
+
+if TYPE_CHECKING:
+    from robo.rewards.base import Reward
+    from robo.rewards.potential import Potential
+    from robo.rewards.shaping import ShapedReward, TimeoutRule
 
 
-class RewardConfigError(RoboError, ValueError):
+class RewardConfigError(RoboError):
     """Reward settings that contradict each other or are out of range."""
 
 
@@ -26,8 +26,8 @@ class RewardConfig:
     """The environment's own reward, its sparse success, or success shaped by a GRM."""
     grm: Path | None = None
     """Folder of a fitted GRM (robo fit grm); needed by kind grm only."""
-    mode: Literal["backward", "forward", "incremental", "mean"] = "backward"
-    """Anchor of the GRM's hops: the goal, the start, the previous frame, or the mean of all."""
+    mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
+    """Anchor of the GRM's hops: the goal, the start, the previous frame, or a fusion of all."""
     stride: int = 5
     """Steps between two camera frames, counted from the episode's start."""
     weight: float = 1.0
@@ -66,6 +66,8 @@ def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Rew
         RewardConfigError: kind grm without a folder, or see :func:`shape`.
         CheckpointError: the GRM's folder does not exist or cannot be loaded.
     """
+    from robo.rewards.success import EnvironmentReward, SuccessReward
+
     if config.kind == "environment":
         return EnvironmentReward()
     if config.kind == "success":
@@ -106,6 +108,11 @@ def shape(
             than a success.
         ShapingError: gamma or timeout is out of range.
     """
+    from robo.rewards.potential import SharedPotential
+    from robo.rewards.shaping import ShapedReward
+    from robo.rewards.success import SuccessReward
+    from robo.rewards.threshold import GRMThresholdReward
+
     if timeout == "keep" and config.weight > 1:
         raise RewardConfigError(
             f"reward weight is {config.weight}, but the time-out rule 'keep' allows at most 1: "

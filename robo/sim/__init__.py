@@ -1,1 +1,1 @@
-"""robo.sim."""
+"""Simulators behind one gymnasium contract."""

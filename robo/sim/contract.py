@@ -92,7 +92,8 @@ class VectorEnvironment(gymnasium.vector.VectorEnv):
     schedule is set (row of every environment). ``seed`` int or list of N ints.
     """
 
-    metadata: dict[str, Any] = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}
+    # Declared as gymnasium's base class declares it.
+    metadata: dict[str, Any] = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}  # noqa: RUF012
     task: str = ""
     backend: str = ""
     cameras: tuple[str, ...] = ()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from robo.errors import CheckpointError, RoboError
 from robo.policies.checkpoint import Checkpoints, pack, read, unpack
-from robo.policies.run_folder import RunFolder, find_policy, plain, read_json, write_bytes
+from robo.policies.run_folder import RunFolder, find_policy
+from robo.storage import plain, read_json, write_bytes
 
 STATE = {
     "tensor": torch.arange(6.0).reshape(2, 3),
@@ -91,7 +92,10 @@ def test_damaged_newest_falls_back_with_a_warning(tmp_path: Path, damage: str) -
 def test_all_damaged_is_one_sentence(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save({"at": 1}, 1).write_bytes(b"broken")
-    with pytest.raises(CheckpointError, match="all 1 checkpoints"), warnings.catch_warnings():
+    with (
+        pytest.raises(CheckpointError, match="none of the 1 checkpoints"),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         checkpoints.latest()
 
@@ -133,7 +137,7 @@ def test_full_disk_is_one_sentence_and_keeps_the_earlier_one(tmp_path: Path) -> 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_no_space_left_is_a_sentence(tmp_path: Path) -> None:
-    from robo.policies.run_folder import storage_errors
+    from robo.storage import storage_errors
 
     with (
         pytest.raises(RoboError, match="disk is full"),

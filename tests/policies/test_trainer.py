@@ -23,7 +23,7 @@ from robo.policies.behaviour_cloning import BehaviourCloningConfig, clone
 from robo.policies.metrics import episode_metrics, reward_metrics
 from robo.policies.ppo import PPOConfig
 from robo.policies.recorder import record_episodes
-from robo.policies.run_folder import find_policy, read_json
+from robo.policies.run_folder import find_policy
 from robo.policies.train_config import TrainConfig
 from robo.policies.trainer import Iteration, Trainer, make_trainer
 from robo.rewards.potential import SignalPotential
@@ -32,6 +32,7 @@ from robo.rewards.success import EnvironmentReward, SuccessReward
 from robo.rollout import CameraSchedule, EpisodeInfo, RewardTerms, Rollout
 from robo.sim.contract import Environment
 from robo.sim.in_process import InProcessVectorEnvironment
+from robo.storage import read_json
 
 CARTPOLE = TrainConfig(
     task="gym/CartPole-v1",
@@ -417,7 +418,7 @@ def test_commands_train_resume_and_evaluate(tmp_path: Path, capfd: Any) -> None:
         (["train", "--task", "gym/CartPole-v9", "--out", "OUT"], "CartPole-v9"),
         (["train", "--task", "no/Such", "--out", "OUT"], "no/Such"),
         (["train", "--out", "OUT", "--evaluate-seeds", "9-1"], "must be A-B"),
-        (["train", "--out", "OUT", "--num-envs", "0"], "num_envs 0 must be at least 1"),
+        (["train", "--out", "OUT", "--num-envs", "0"], "num_envs is 0, expected at least 1"),
         (["train", "--out", "OUT", "--reward.kind", "grm"], "GRM"),
         (["evaluate", "--policy", "OUT", "--task", "gym/CartPole-v1"], "holds no policy"),
     ],

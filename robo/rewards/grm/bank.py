@@ -72,7 +72,11 @@ class FrameBank:
         """
         given = list(episodes)
         if not given:
-            raise StoreError("the episode store is empty; collect demonstrations first")
+            store = getattr(episodes, "path", "that was given")
+            raise StoreError(
+                f"the episode store {store} is empty, expected at least one demonstration: record "
+                "some with `robo collect`"
+            )
         kept = [episode for episode in given if is_labelled(episode)]
         labeller = Labeller.of(kept, labels)
         tasks = sorted({episode.info.task for episode in kept})

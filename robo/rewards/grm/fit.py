@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,63 +17,13 @@ import torch._dynamo
 from torch import nn
 
 from robo.errors import RoboError
-from robo.perception.augment import AugmentConfig, jitter, random_shift
+from robo.perception.augment import jitter, random_shift
 from robo.perception.views import blank_views
 from robo.rewards.grm.bank import FrameBank
 from robo.rewards.grm.compact import CompactGRM, CompactGRMConfig
-from robo.rewards.grm.labels import LabelConfig
-from robo.rewards.grm.pairs import FrameTable, PairConfig, Pairs, sample_pairs
+from robo.rewards.grm.fit_config import FitConfig
+from robo.rewards.grm.pairs import FrameTable, Pairs, sample_pairs
 from robo.rollout import Episode
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How the GRM is fitted."""
-
-    iterations: int = 400
-    """Training steps."""
-    minutes: float | None = None
-    """Wall-clock limit; the learning rate then falls with time, so runs differ a little."""
-    seed: int = 0
-    """Seed of weights, batches, augmentation and the choice of reference demonstrations."""
-    views: tuple[str, ...] = ("front", "side", "wrist")
-    """Camera roles that the GRM reads."""
-    height: int | None = None
-    """Image height in pixels; None takes that of the store."""
-    width: int | None = None
-    """Image width in pixels; None takes that of the store."""
-    reference_views: tuple[str, ...] = ()
-    """Views shown of START and GOAL references; empty for all."""
-    episodes_per_step: int = 14
-    """Episodes in a training step."""
-    rows_per_episode: int = 12
-    """Frames of each, spread over its length."""
-    demo_share: float = 0.6
-    """Share of demonstrations among a step's episodes, where there are failures too."""
-    references: int = 4
-    """Demonstrations whose frames are averaged into the START and GOAL references."""
-    learning_rate: float = 3e-3
-    """Peak of AdamW's learning rate; warm-up over 5 %, then cosine to 0."""
-    weight_decay: float = 1e-3
-    """AdamW's weight decay."""
-    beta: float = 0.1
-    """Where the smooth L1 loss turns from square to linear."""
-    device: str = "cpu"
-    """Where to train."""
-    labels: LabelConfig = field(default_factory=LabelConfig)
-    """Progress labels."""
-    pairs: PairConfig = field(default_factory=PairConfig)
-    """Pair sampling."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """Image augmentation."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be run."""
-        for name in ("iterations", "episodes_per_step", "references"):
-            if getattr(self, name) < 1:
-                raise RoboError(f"fit {name} is {getattr(self, name)}, expected at least 1")
-        if self.rows_per_episode < 2:
-            raise RoboError(f"fit rows_per_episode is {self.rows_per_episode}, expected 2 or more")
 
 
 @dataclass(frozen=True)

@@ -17,22 +17,13 @@ from typing import Literal
 import numpy as np
 
 from robo.errors import StoreError
+from robo.rewards.grm.fit_config import LabelConfig
 from robo.rewards.progress import subtask_progress
 from robo.rollout import Episode
 
 CEILING_KEY = "progress_ceiling"
 REACHED_KEYS = ("closest", "grasp")
 LEAVE_KEY = "leave"
-
-
-@dataclass(frozen=True)
-class LabelConfig:
-    """How episodes are labelled."""
-
-    first_subtask: Literal["time_to_go", "linear"] = "time_to_go"
-    """time_to_go: 1/N * (1 - states to go / horizon); linear: 0 at every start."""
-    horizon: float | None = None
-    """States to go at which progress is 0; None takes the median first keyframe of the demos."""
 
 
 def boundaries(episode: Episode) -> list[int]:

@@ -13,38 +13,8 @@ import numpy as np
 import torch
 
 from robo.errors import StoreError
+from robo.rewards.grm.fit_config import PairConfig
 from robo.rewards.progress import hop as signed_hop
-
-
-@dataclass(frozen=True)
-class PairConfig:
-    """How pairs are drawn from the frames of one training step."""
-
-    pairs: int = 4096
-    """Pairs per step."""
-    score_bins: int = 25
-    """Bins of the hop over [-1, 1]; every bin that has candidates gets the same share."""
-    gap_bins: int = 4
-    """Bins of the distance in time within a score bin."""
-    zero_hop: float = 0.05
-    """Share of pairs of neighbouring frames labelled 0: nothing changed worth the name."""
-    same_episode: float = 0.5
-    """Share of the other pairs whose two frames come from one episode."""
-    anchored: float = 0.2
-    """Share of all pairs whose BEFORE is a GOAL reference, as backward-anchored scoring asks."""
-    reference_swap: float = 0.75
-    """Chance that START and GOAL come from other demonstrations than the pair's own."""
-
-    def __post_init__(self) -> None:
-        """Refuse shares that are no shares."""
-        for name in ("zero_hop", "same_episode", "anchored", "reference_swap"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise StoreError(f"pair share {name} is {getattr(self, name)}, expected 0 to 1")
-        if self.zero_hop + self.anchored > 1.0:
-            raise StoreError(
-                f"pair shares zero_hop {self.zero_hop} and anchored {self.anchored} sum to more "
-                "than 1; lower one of them"
-            )
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robo.errors import CheckpointError, RoboError
+from robo.storage import checksum, write_together
 
 if TYPE_CHECKING:
     from robo.rewards.grm.compact import CompactGRM
@@ -22,10 +22,12 @@ def save_grm(grm: CompactGRM, folder: Path) -> None:
     """Write both files beside their old versions, then swap them in.
 
     The references are stored as uint8 images under ``reference.<start|goal>.<view>``.
-    """
-    from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
+    Raises:
+        RoboError: full disk, missing permission; the folder's earlier GRM stays.
+    """
+    from safetensors.torch import save
+
     tensors = {
         f"weights.{name}": value.detach().cpu().contiguous().clone()
         for name, value in grm.state_dict().items()
@@ -41,11 +43,13 @@ def save_grm(grm: CompactGRM, folder: Path) -> None:
         "instruction": grm.instruction,
         "summary": grm.summary,
     }
-    weights, text = folder / f"{WEIGHTS}.new", folder / f"{DESCRIPTION}.new"
-    save_file(tensors, weights)
-    text.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    os.replace(weights, folder / WEIGHTS)
-    os.replace(text, folder / DESCRIPTION)
+    text = json.dumps(description, indent=2) + "\n"
+    write_together(
+        {
+            folder / WEIGHTS: save(tensors, {"sha256": checksum(tensors)}),
+            folder / DESCRIPTION: text.encode(),
+        }
+    )
 
 
 def load_grm(cls: type[CompactGRM], folder: Path) -> CompactGRM:
@@ -54,8 +58,7 @@ def load_grm(cls: type[CompactGRM], folder: Path) -> CompactGRM:
     Raises:
         CheckpointError: naming the file that is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     from robo.rewards.grm.compact import CompactGRMConfig
 
@@ -86,7 +89,12 @@ def load_grm(cls: type[CompactGRM], folder: Path) -> CompactGRM:
             f"{folder / DESCRIPTION} cannot be read ({type(error).__name__}: {error}); {advice}"
         ) from error
     try:
-        tensors = load_file(folder / WEIGHTS)
+        with safe_open(folder / WEIGHTS, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            expected = (file.metadata() or {}).get("sha256")
+        # GRMs of early versions have no checksum.
+        if expected is not None and expected != checksum(tensors):
+            raise ValueError("its checksum is wrong")
         weights = {
             name.removeprefix("weights."): value
             for name, value in tensors.items()

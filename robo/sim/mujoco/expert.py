@@ -8,15 +8,24 @@ could mark in a video: the fingers begin to close, the hand begins to rise. The 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from robo.errors import RoboError
-from robo.sim.mujoco.control import STEP
+from robo.sim.mujoco.control import FINGER_STEP, STEP
+from robo.sim.mujoco.tasks import OPEN
 
-TOOL, OFFSET_LIFT = slice(7, 10), slice(18, 21)
+# Parts of the state observation, see MujocoVectorEnvironment.
+TOOL, OPENING, CUBE, TOWARD_CUBE = slice(7, 10), 13, slice(15, 18), slice(18, 21)
+REACH_TOWARD_GOAL, PUSH_GOAL = slice(18, 21), slice(26, 29)
+
+BEHIND = 0.055
+"""Where a push begins, metres behind the cube's centre."""
+PUSH_STEP = 0.02
+"""Displacement commanded per step while pushing, m."""
 
 FAILURES: dict[str, float] = {
     "beside": 0.10,
@@ -26,12 +35,14 @@ FAILURES: dict[str, float] = {
     "drop": 0.30,
     "hover": 0.30,
     "knock": 0.10,
+    "wander": 0.22,
 }
 """Scripted failures of Lift and the progress that a person would grant them at the end.
 
 beside: closes next to the cube and rises; closed: arrives with closed fingers; open: never
 closes, then rises; above: closes over the cube; drop: lifts a little and lets go; hover: stays
-at the cube with open fingers; knock: sweeps through the cube.
+at the cube with open fingers; knock: sweeps through the cube; wander: moves about the cube with
+fingers as wide as it, which from some cameras looks like a grasp.
 """
 
 
@@ -53,7 +64,7 @@ CLEAN = ExpertStyle(noise=0.0, slowest=1.0, detour=0.0)
 """No noise: the fastest expert."""
 
 
-class ScriptedExpert:
+class ScriptedExpert(ABC):
     """Base of the scripted actors: style, noise, phases and keyframes."""
 
     phases: tuple[str, ...] = ()
@@ -99,9 +110,15 @@ class ScriptedExpert:
             self.phase[i] += 1
             self.since[i] = 0
 
+    def _retreat(self, mask: np.ndarray) -> None:
+        """Back to the first phase in the environments in ``mask``; their keyframes are void."""
+        for i in np.flatnonzero(mask):
+            self._marks[i] = {}
+            self.phase[i] = self.since[i] = 0
+
+    @abstractmethod
     def motion(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Wanted displacement ``[N, 3]`` (m) and gripper command ``[N]``; advances phases."""
-        raise NotImplementedError(type(self).__name__)
 
     def __call__(self, observation: dict[str, np.ndarray], started: np.ndarray) -> np.ndarray:
         """Actions ``[N, 4]``; ``started`` bool ``[N]`` marks first steps of episodes."""
@@ -154,7 +171,7 @@ class LiftExpert(ScriptedExpert):
     def motion(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Phases: 0 to the cube, 1 close, 2 rise."""
         script = self.script
-        toward = state[:, OFFSET_LIFT].copy()
+        toward = state[:, TOWARD_CUBE].copy()
         if script == "beside":
             toward += self.offset
         elif script == "above":
@@ -166,6 +183,8 @@ class LiftExpert(ScriptedExpert):
         # A funnel: stay above until the hand is over the cube, so that fingers do not hit it.
         go[:, 2] += np.clip(flat - 0.012, 0.0, 0.05) * 1.8
         near = (flat < 0.010) & (np.abs(toward[:, 2]) < 0.012)
+        if script == "expert":  # a cube that slipped out of the hand is grasped anew
+            self._retreat((self.phase == 2) & (np.linalg.norm(toward, axis=1) > 0.03))
         self._advance((self.phase == 0) & near & (script != "hover"))
         patience = 4
         self._advance((self.phase == 1) & (self.since >= patience))
@@ -182,12 +201,45 @@ class LiftExpert(ScriptedExpert):
         return displacement, gripper
 
 
+class CubeWanderer(ScriptedExpert):
+    """Moves from point to point near the cube, fingers about as wide as the cube."""
+
+    phases = ("closest",)
+    pause = 5
+    """Steps at each point."""
+
+    def reset(self, num_envs: int) -> None:
+        """Prepare for ``num_envs`` environments."""
+        super().reset(num_envs)
+        self.opening = np.full(num_envs, OPEN)
+
+    def motion(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Displacement to the current point beside, behind or above the cube."""
+        for i in np.flatnonzero((self.step == 0) | (self.since >= self.pause)):
+            self._draw_point(int(i))
+        toward = state[:, TOWARD_CUBE] + self.offset
+        self._advance((self.phase == 0) & (np.linalg.norm(toward, axis=1) < 0.02))
+        gap = self.opening - state[:, OPENING]
+        return toward, np.clip(gap / FINGER_STEP, -1.0, 1.0)
+
+    def _draw_point(self, env: int) -> None:
+        while True:
+            point = self._generator.uniform((-0.09, -0.09, 0.0), (0.09, 0.09, 0.10))
+            if np.linalg.norm(point) > 0.035:
+                break
+        wide = self._generator.uniform(0.0, OPEN)
+        like_cube = self._generator.uniform(0.016, 0.026)
+        self.offset[env] = point
+        self.opening[env] = like_cube if self._generator.random() < 0.6 else wide
+        self.since[env] = 0
+
+
 class ReachExpert(ScriptedExpert):
     """Straight to the ball."""
 
     def motion(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Displacement to the goal; the gripper is not used."""
-        return state[:, 18:21], np.full(len(state), -1.0)
+        return state[:, REACH_TOWARD_GOAL], np.full(len(state), -1.0)
 
 
 class PushExpert(ScriptedExpert):
@@ -196,24 +248,34 @@ class PushExpert(ScriptedExpert):
     phases = ("behind", "push")
 
     def motion(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Phases: 0 above the point behind the cube, 1 down, 2 push."""
-        tool, cube, goal = state[:, TOOL], state[:, 15:18], state[:, 26:29]
+        """Phases: 0 above the point behind the cube, 1 down, 2 push.
+
+        The closed fingers lie flat on the cube, which follows them, so the push goes along the
+        line from cube to disc as it is at each step. A cube that got away to the side, or past
+        the disc, is approached anew from above.
+        """
+        tool, cube, goal = state[:, TOOL], state[:, CUBE], state[:, PUSH_GOAL]
         line = (goal - cube)[:, :2]
-        direction = line / np.maximum(np.linalg.norm(line, axis=1, keepdims=True), 1e-6)
-        behind = cube.copy()
-        behind[:, :2] -= direction * 0.055
-        high = behind.copy()
-        high[:, 2] = 0.09
-        low = behind.copy()
-        low[:, 2] = 0.022
+        distance = np.linalg.norm(line, axis=1)
+        direction = line / np.maximum(distance[:, None], 1e-6)
+        across = np.stack([-direction[:, 1], direction[:, 0]], axis=1)
+        relative = (tool - cube)[:, :2]
+        along = (relative * direction).sum(axis=1)
+        beside = (relative * across).sum(axis=1)
+        high, low = cube.copy(), cube.copy()
+        high[:, :2] -= direction * BEHIND
+        low[:, :2] -= direction * BEHIND
+        high[:, 2], low[:, 2] = 0.09, 0.022
+        lost = (self.phase == 2) & ((along > -0.005) | (np.abs(beside) > 0.03))
+        self._retreat(lost)
         self._advance((self.phase == 0) & (np.linalg.norm(high - tool, axis=1) < 0.015))
         self._advance((self.phase == 1) & (np.linalg.norm(low - tool, axis=1) < 0.012))
-        # Steer: push from the point opposite to the disc, not merely forward.
-        steer = low.copy()
-        steer[:, :2] += direction * 0.07  # a point inside the cube keeps the push on
-        target = np.where((self.phase == 0)[:, None], high, low)
-        target = np.where((self.phase == 2)[:, None], steer, target)
-        return target - tool, np.full(len(state), -1.0)
+        displacement = np.where((self.phase == 0)[:, None], high, low) - tool
+        push = np.empty_like(displacement)
+        push[:, :2] = PUSH_STEP * direction
+        push[:, 2] = low[:, 2] - tool[:, 2]
+        displacement = np.where((self.phase == 2)[:, None], push, displacement)
+        return displacement, np.full(len(state), -1.0)
 
 
 EXPERTS: dict[str, type[ScriptedExpert]] = {
@@ -237,4 +299,5 @@ def make_expert(
         raise RoboError(
             f"script {script!r} does not exist for {task}; mujoco/Lift has {list(FAILURES)}"
         )
-    return EXPERTS[task](style, seed, script)
+    actor = CubeWanderer if script == "wander" else EXPERTS[task]
+    return actor(style, seed, script)

@@ -7,16 +7,23 @@ Software rendering is bound by shadows, reflections and multisampling, hardly by
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import sys
 import weakref
-from typing import Literal
+from contextlib import suppress
+from types import ModuleType
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from robo.errors import RenderingError
 
 Profile = Literal["fast", "faithful"]
+PROFILES: tuple[str, ...] = get_args(Profile)
+
+LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
+"""Headless GL backends of MuJoCo and the system library that each needs, best first."""
 
 _OPEN: weakref.WeakSet[ViewRenderer] = weakref.WeakSet()
 
@@ -30,19 +37,77 @@ def _close_all() -> None:
 def choose_backend() -> None:
     """Pick a headless GL backend where neither the user nor a screen decides.
 
-    MuJoCo reads ``MUJOCO_GL`` when it is first imported, hence before any import of it.
+    MuJoCo reads ``MUJOCO_GL`` when it is first imported, hence before any import of it. Without
+    any GL library physics still runs: MuJoCo's import would fail, so its rendering is disabled.
     """
     if "MUJOCO_GL" not in os.environ and os.name == "posix" and not os.environ.get("DISPLAY"):
-        os.environ["MUJOCO_GL"] = "egl"
+        loadable = (name for name, library in LIBRARIES.items() if _loads(library))
+        os.environ["MUJOCO_GL"] = next(loadable, "disable")
     if os.environ.get("MUJOCO_GL") == "egl":
         os.environ.setdefault("MUJOCO_EGL_DEVICE_ID", "0")
+
+
+def _loads(library: str) -> bool:
+    if sys.platform != "linux":
+        return True  # other names there; MuJoCo's own import tells
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def import_mujoco() -> ModuleType:
+    """The ``mujoco`` module, imported with a GL backend chosen.
+
+    Raises:
+        RenderingError: where ``MUJOCO_GL`` names a backend that cannot be imported.
+    """
+    choose_backend()
+    try:
+        import mujoco
+    except Exception as error:  # each GL binding raises its own kind
+        if not os.environ.get("MUJOCO_GL"):
+            raise
+        raise _backend_error(error) from error
+    return mujoco
+
+
+def _backend_error(error: Exception) -> RenderingError:
+    backend = os.environ.get("MUJOCO_GL", "unset")
+    if backend == "disable":
+        return RenderingError(
+            "camera images need a GL backend, but MUJOCO_GL is 'disable' (robo sets that where "
+            f"it finds none of {', '.join(LIBRARIES.values())}); run `robo doctor` to see how to "
+            "install one"
+        )
+    reason = " ".join(str(error).split())
+    return RenderingError(
+        f"MuJoCo could not open the GL backend MUJOCO_GL={backend!r} "
+        f"({type(error).__name__}: {reason}); run `robo doctor` to see which backends work and "
+        "how to install one"
+    )
+
+
+def _fixed_camera(id: int) -> Any:
+    import mujoco
+
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FIXED.value
+    camera.fixedcamid = id
+    return camera
 
 
 class ViewRenderer:
     """Renders several named cameras of one model side by side into one buffer."""
 
     def __init__(
-        self, model, views: tuple[str, ...], height: int, width: int, profile: Profile = "fast"
+        self,
+        model: Any,
+        views: tuple[str, ...],
+        height: int,
+        width: int,
+        profile: Profile = "fast",
     ) -> None:
         """Open a GL context for ``views`` of ``height`` x ``width`` pixels.
 
@@ -60,6 +125,7 @@ class ViewRenderer:
             quality.numslices, quality.numstacks, quality.numquads = 10, 5, 1
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, total)
         model.vis.global_.offheight = max(model.vis.global_.offheight, height)
+        self._gl = self._context = None
         try:
             from mujoco.gl_context import GLContext
 
@@ -68,25 +134,20 @@ class ViewRenderer:
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150.value)
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         except Exception as error:  # each GL binding raises its own kind
-            raise RenderingError(
-                f"MuJoCo could not open the GL backend MUJOCO_GL="
-                f"{os.environ.get('MUJOCO_GL', 'unset')!r} ({type(error).__name__}: {error}); "
-                "run `robo doctor` to see which backends work and how to install one"
-            ) from error
+            with suppress(Exception):
+                self.close()
+            self._gl = None
+            raise _backend_error(error) from error
         self._scene = mujoco.MjvScene(model, maxgeom=500)
         if profile == "fast":
             self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW.value] = 0
             self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION.value] = 0
         self._option = mujoco.MjvOption()
-        self._cameras = []
-        for view in views:
-            camera = mujoco.MjvCamera()
-            camera.type = mujoco.mjtCamera.mjCAMERA_FIXED.value
-            camera.fixedcamid = model.camera(view).id
-            self._cameras.append(camera)
-        self._rectangles = [
-            mujoco.MjrRect(width * i, 0, width, height) for i in range(len(views))
-        ]
+        self._cameras = [_fixed_camera(model.camera(view).id) for view in views]
+        # The headlight stays at the model's first camera, so that a view's image does not depend
+        # on the views beside it.
+        self._lamp = _fixed_camera(0)
+        self._rectangles = [mujoco.MjrRect(width * i, 0, width, height) for i in range(len(views))]
         self._whole = mujoco.MjrRect(0, 0, total, height)
         self._pixels = np.empty((height, total, 3), np.uint8)
         self._data = mujoco.MjData(model)
@@ -97,7 +158,20 @@ class ViewRenderer:
         _OPEN.add(self)
 
     def render(self, qpos: np.ndarray, mocap_pos: np.ndarray | None = None) -> list[np.ndarray]:
-        """One image per view of the state ``qpos`` (``[nq]``), uint8 ``[H, W, 3]``, fresh arrays."""
+        """One image per view of a state.
+
+        Args:
+            qpos: ``[nq]`` joint positions.
+            mocap_pos: ``[nmocap, 3]`` positions of the goal markers, m.
+
+        Returns:
+            uint8 ``[H, W, 3]`` per view, fresh arrays.
+
+        Raises:
+            RenderingError: after :meth:`close`.
+        """
+        if self._gl is None:
+            raise RenderingError("this renderer was closed; open a new one to render")
         import mujoco
 
         self._data.qpos[:] = qpos
@@ -107,14 +181,12 @@ class ViewRenderer:
         mujoco.mj_camlight(self.model, self._data)
         self._gl.make_current()
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
-        for i, camera in enumerate(self._cameras):
-            if i == 0:
-                mujoco.mjv_updateScene(
-                    self.model, self._data, self._option, None, camera, everything, self._scene
-                )
-            else:
-                mujoco.mjv_updateCamera(self.model, self._data, camera, self._scene)
-            mujoco.mjr_render(self._rectangles[i], self._scene, self._context)
+        mujoco.mjv_updateScene(
+            self.model, self._data, self._option, None, self._lamp, everything, self._scene
+        )
+        for rectangle, camera in zip(self._rectangles, self._cameras, strict=True):
+            mujoco.mjv_updateCamera(self.model, self._data, camera, self._scene)
+            mujoco.mjr_render(rectangle, self._scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._whole, self._context)
         upright = self._pixels[::-1]
         return [
@@ -125,7 +197,8 @@ class ViewRenderer:
         """Free the GL context; its own context is made current first, so no other is harmed."""
         if self._gl is not None:
             self._gl.make_current()
-            self._context.free()
+            if self._context is not None:
+                self._context.free()
             self._gl.free()
             self._gl = None
             _OPEN.discard(self)

@@ -1,8 +1,8 @@
-"""One simulation behind ``gymnasium.Env``: the vector environment with N = 1, reset by the caller."""
+"""One simulation behind ``gymnasium.Env``: the vector environment with N = 1 and no autoreset."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -11,7 +11,8 @@ from robo.errors import RoboError
 from robo.rollout import CameraSchedule, EpisodeInfo
 from robo.sim.contract import Environment
 from robo.sim.mujoco.rendering import Profile, ViewRenderer
-from robo.sim.mujoco.vector import CAMERAS, SIGNALS, MujocoVectorEnvironment
+from robo.sim.mujoco.simulation import SIGNALS
+from robo.sim.mujoco.vector import CAMERAS, MujocoVectorEnvironment, StepResult
 
 
 class MujocoEnvironment(Environment):
@@ -19,7 +20,7 @@ class MujocoEnvironment(Environment):
 
     cameras = CAMERAS
     signal_names = SIGNALS
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class MujocoEnvironment(Environment):
         self.max_episode_steps = self._vector.max_episode_steps
         self.observation_space = self._vector.single_observation_space
         self.action_space = self._vector.single_action_space
-        self.render_mode = render_mode
+        self.render_mode, self.profile = render_mode, profile
         self._window: ViewRenderer | None = None
         self._over = True
 
@@ -66,7 +67,7 @@ class MujocoEnvironment(Environment):
         return self._unbatched(self._vector.step_without_reset(action[None]))
 
     def _unbatched(
-        self, result: tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict]
+        self, result: StepResult
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, infos = result
         info: dict[str, Any] = {
@@ -104,9 +105,9 @@ class MujocoEnvironment(Environment):
             gymnasium.logger.warn("render() needs render_mode='rgb_array'")
             return None
         if self._window is None:
-            model = self._vector.model
+            model = self._vector.simulations.model
             self._window = ViewRenderer(model, ("front",), 480, 640, self._vector.profile)
-        return self._window.render(*self._vector.drawn_state(0))[0]
+        return self._window.render(*self._vector.simulations.drawn_state(0))[0]
 
     def close(self) -> None:
         """Free the GL contexts."""

@@ -5,6 +5,7 @@ All arrays are batched over simulations; nothing here steps or renders. Lengths 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ class Scene:
     """``[K, 3]`` goal position, m (zeros where the task has none)."""
 
 
-class Task:
+class Task(ABC):
     """One task: its scene file, start distribution, success and true progress."""
 
     name: str = ""
@@ -43,17 +44,17 @@ class Task:
     gripper: bool = True
     """Whether the fourth action moves the fingers (they stay closed otherwise)."""
 
+    @abstractmethod
     def sample(self, generator: np.random.Generator) -> dict[str, np.ndarray]:
-        """Initial cube position and yaw, goal position and tool offset of one episode."""
-        raise NotImplementedError(self.name)
+        """Where an episode starts: ``cube`` ``[3]`` (m) and ``yaw`` (rad), ``goal`` ``[3]`` (m)."""
 
+    @abstractmethod
     def success(self, scene: Scene) -> np.ndarray:
-        """bool ``[K]``."""
-        raise NotImplementedError(self.name)
+        """Whether each simulation is solved now, bool ``[K]``."""
 
+    @abstractmethod
     def progress(self, scene: Scene) -> np.ndarray:
         """True progress ``[K]`` in [0, 1], 1 at success; for tests and benchmarks only."""
-        raise NotImplementedError(self.name)
 
 
 def _closeness(distance: np.ndarray, scale: float) -> np.ndarray:
@@ -149,7 +150,7 @@ class Lift(Task):
         distance = np.linalg.norm(scene.tool - scene.cube, axis=1)
         grasped = (distance < 0.025) & (np.abs(scene.opening - 0.02) < 0.004)
         height = np.clip((scene.cube[:, 2] - self.rest_height) / self.lift_height, 0.0, 1.0)
-        held = grasped | (height > 0.1)
+        held = grasped | ((height > 0.1) & (distance < 0.04))  # a thrown cube is not held
         reach = np.where(held, 1.0, _closeness(distance, 0.30))
         return np.where(self.success(scene), 1.0, (reach + held + np.where(held, height, 0.0)) / 3)
 

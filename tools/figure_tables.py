@@ -1,0 +1,292 @@
+"""The README's tables, each a function from a benchmark's JSON object to Markdown.
+
+Every table says how many seeds or runs it rests on, their spread, the time-out rule and the
+machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+Builder = Callable[[dict[str, Any]], str]
+
+
+class FigureError(Exception):
+    """Figures that no table can be made from; the text is one sentence."""
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are set to the right."""
+    if not rows:
+        raise FigureError("holds no rows")
+    align = ["---", *("---:" for _ in header[1:])]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, align, *rows))
+
+
+def count(value: Any) -> str:
+    """A whole number with thousands separators; a dash where there is none."""
+    return "-" if value is None else f"{round(value):,}"
+
+
+def percent(value: Any, digits: int = 0) -> str:
+    """A share as a percentage; a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}%}"
+
+
+def decimal(value: Any, digits: int = 2, sign: str = "") -> str:
+    """A number; a dash where there is none."""
+    return "-" if value is None else f"{value:{sign}.{digits}f}"
+
+
+def spread(values: Sequence[Any], show: Callable[[Any], str]) -> str:
+    """The median of the known values and their range."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    low, high = show(min(known)), show(max(known))
+    middle = show(median(known))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def machine(data: dict[str, Any]) -> str:
+    """What the figures were measured on."""
+    found = data.get("machine")
+    if isinstance(found, str):
+        found = {"cpu": found}
+    found = dict(found or {})
+    versions = {**found, **data.get("versions", {})}
+    cores = found.get("cores")
+    parts = [
+        found.get("cpu") or "processor not recorded",
+        f"{cores} cores" if cores else "",
+        f"device {found['device']}" if found.get("device", "cpu") != "cpu" else "",
+        *(f"{name} {versions[name]}" for name in ("torch", "mujoco") if versions.get(name)),
+        str(found.get("date") or data.get("date") or ""),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def seeds(values: Sequence[int]) -> str:
+    """Seeds in words."""
+    return f"{len(values)} seed{'s' * (len(values) != 1)} ({', '.join(map(str, values))})"
+
+
+ARMS = {
+    "grm_keep": "GRM from pixels, shaped",
+    "true_keep": "true progress, shaped (upper bound)",
+    "grm_strict": "GRM from pixels, shaped",
+    "true_strict": "true progress, shaped (upper bound)",
+    "naive": "GRM, plain difference (no gamma, no terminal rule)",
+    "sparse": "sparse success alone",
+}
+
+
+def steps_to_90(arm: dict[str, Any], limit: int) -> str:
+    """Median and range over the runs of one arm; a run that did not get there shows its limit."""
+    limits = arm.get("censored_at") or []
+    if arm["median_steps_to_90"] is None:
+        return f"not within {count(median(limits or [limit]))}"
+    known = [steps for steps in arm["steps_to_90"] if steps is not None]
+    high = f"> {count(max(limits))}" if limits else count(max(known))
+    return f"{count(arm['median_steps_to_90'])} ({count(min(known))} to {high})"
+
+
+def shaping_value(data: dict[str, Any]) -> str:
+    """Arms of benchmarks/shaping_value.py."""
+    settings = data["settings"]
+    rows = []
+    for name, arm in data["arms"].items():
+        steps = steps_to_90(arm, settings["total_steps"])
+        rows.append(
+            [
+                ARMS.get(name, name),
+                f"`{arm['timeout']}`",
+                f"{arm['reached_90']} of {arm['runs']}",
+                steps,
+                decimal(arm.get("ratio_to_true_progress")),
+                spread(arm["success"], percent),
+                decimal(arm.get("worst_hacking_excess"), sign="+"),
+            ]
+        )
+    header = (
+        "reward",
+        "time-outs",
+        "reach 90 %",
+        "steps to 90 %: median (range)",
+        "relative to true progress (`keep`)",
+        "success, unseen seeds: median (range)",
+        "potential minus true progress, worst",
+    )
+    factor = settings.get("sparse_factor", 1)
+    missing = data.get("missing") or []
+    names = [str(run.get("name", "")) for run in data.get("runs", ())]
+    fits = {found[1] for name in names if (found := re.search(r"-g(\d+)-", name))}
+    note = (
+        f"{data['task']}, the same PPO from scratch for every row, {seeds(settings['seeds'])}, "
+        f"{f'{len(fits)} fitted GRMs, each' if len(fits) > 1 else 'one fitted GRM'} with all "
+        f"seeds, at "
+        f"most {count(settings['total_steps'])} environment steps each ({factor} times that for "
+        f"sparse). Steps to 90 % are those at which the selection seeds "
+        f"{settings['selection_seeds']} are first solved to 90 % (looked at every "
+        f"{count(settings['evaluate_every_steps'])} steps); success is that of the selected "
+        f"policy on seeds {settings['report_seeds']}. The last column is the mean over the "
+        f"episodes of the last iterations. {machine(data)}."
+    )
+    if missing:
+        note += f" Not finished: {len(missing)} runs."
+    return f"{table(header, rows)}\n\n{note}"
+
+
+QUALITY = {
+    "voc_plus": ("value-order correlation, forwards", "demos"),
+    "voc_minus": ("value-order correlation, backwards", "demos"),
+    "auc": ("AUC of success against failure, lengths matched", "failures"),
+    "auc_lengths_unmatched": ("the same, failures at their full length", "failures"),
+    "spearman_true": ("Spearman with true progress", "off_demo"),
+    "difference_correlation_true": ("correlation of 5-step differences with true ones", "off_demo"),
+    "mean_final_excess": ("mean of potential minus true progress at the end", "off_demo"),
+}
+SETS = {
+    "demos": "held-out demonstrations",
+    "failures": "demonstrations against failures",
+    "off_demo": "off the demonstrations",
+}
+
+
+def grm_quality(data: dict[str, Any]) -> str:
+    """Figures of benchmarks/grm_quality.py."""
+    grms = data["grms"]
+    first, limits = next(iter(grms.values())), data.get("limits", {})
+    rows = []
+    for name, (label, where) in QUALITY.items():
+        if name not in first:
+            continue
+        low, high = first.get("intervals", {}).get(name, (None, None))
+        cells = [
+            label,
+            SETS[where],
+            f"{decimal(first[name])} ({decimal(low)} to {decimal(high)})",
+            f"≥ {decimal(limits[name])}" if name in limits else "-",
+        ]
+        if len(grms) > 1:
+            cells.insert(3, spread([grm[name] for grm in grms.values()], decimal))
+        rows.append(cells)
+    header = ["figure", "episodes", "value (95 % interval)", "wanted"]
+    if len(grms) > 1:
+        header.insert(3, f"{len(grms)} fits: median (range)")
+    kinds = first.get("auc_by_kind", {})
+    against = ", ".join(f"{kind} {decimal(auc)}" for kind, auc in kinds.items())
+    sets = data.get("sets", {})
+    sizes = ", ".join(f"{SETS[name]} {sum(sets[name].values())}" for name in SETS if name in sets)
+    note = (
+        f"{data['task']}, mode `{data['mode']}`, a frame every {data['stride']} steps; "
+        f"{len(grms)} fit{'s' * (len(grms) > 1)}. Episodes: {sizes.replace(' against', ' and')}. "
+        f"AUC by kind of failure: {against or 'not recorded'}. Intervals resample episodes and "
+        f"hold for one fit. Nothing is trained on these figures; no time-out rule. "
+        f"{machine(data)}."
+    )
+    return f"{table(header, rows)}\n\n{note}"
+
+
+def ppo_throughput(data: dict[str, Any]) -> str:
+    """Rows of benchmarks/ppo_throughput.py."""
+    rows = []
+    for row in data["rows"]:
+        cells = [row["name"]]
+        for side, figure in {"ours": row["ours"], **row["peers"]}.items():
+            some = row.get("cpu", {}).get(side, {})
+            around = f" ({count(some['low'])} to {count(some['high'])})" if some else ""
+            cells.append(f"{count(figure)}{around}")
+        low, high = row.get("ratio_range") or (None, None)
+        cells.append(f"{decimal(row['ratio_to_best'])} ({decimal(low)} to {decimal(high)})")
+        rows.append(cells)
+    peers = [str(name) for name in data["rows"][0]["peers"]] if data["rows"] else []
+    header = ("workload", "robo", *peers, "ratio")
+    repeats = data["rows"][0].get("runs") if data["rows"] else None
+    versions = data.get("versions", {})
+    named = ", ".join(f"{name} {versions[name]}" for name in peers if name in versions)
+    note = (
+        "Environment steps per CPU second of the process, training included: median (range) of "
+        f"{repeats} interleaved runs, one thread, equal networks and hyper-parameters, "
+        f"environments stepped in the same process. {named}. Nothing is shaped; time-outs: "
+        f"`bootstrap` on both sides. {machine(data)}."
+    )
+    return f"{table(header, rows)}\n\n{note}"
+
+
+def ppo_sample_efficiency(data: dict[str, Any]) -> str:
+    """Rows of benchmarks/ppo_sample_efficiency.py."""
+    rows, used = [], []
+    for row in data["rows"]:
+        runs = row["runs"]
+        used = [run["seed"] for run in runs]
+        each = ", ".join(
+            count(run["steps"]) if run["solved"] else f"> {count(run['steps'])}" for run in runs
+        )
+        quoted = ", ".join(f"{count(steps)} ({name})" for name, steps in row["peers"].items())
+        rows.append([row["name"], count(row["ours"]), each, quoted])
+    header = ("task", "median steps until solved", "each seed", "quoted")
+    note = (
+        f"{seeds(used)}. Solved: the mean return of the last 50 training episodes reaches 475 on "
+        "CartPole-v1, -250 on Pendulum-v1; '>' marks a run that did not get there. The quoted "
+        "figures are from one earlier measurement, not from the same run. Nothing is shaped; "
+        f"time-outs: `bootstrap`. {machine(data)}."
+    )
+    return f"{table(header, rows)}\n\n{note}"
+
+
+def lift_throughput(data: dict[str, Any]) -> str:
+    """Rows of benchmarks/lift_throughput.py."""
+    rows = []
+    for row in data["rows"]:
+        (name, bare), *_ = row["peers"].items()
+        sides = (("spread_ours", row["ours"]), (f"spread_{name.split()[-1]}", bare))
+        cells = [
+            f"{count(figure)} ({count(row[key][0])} to {count(row[key][1])})"
+            if row.get(key)
+            else count(figure)
+            for key, figure in sides
+        ]
+        rows.append([row["name"], *cells, percent(row["ratio_to_best"])])
+    header = ("workload", "end to end", "bare physics", "share")
+    note = (
+        f"{data.get('unit', 'environment steps per second')} (range), "
+        f"{data.get('repeats', 'several')} interleaved runs of each side. From state, sparse "
+        f"success, no camera, nothing shaped; time-outs: `keep`. {machine(data)}."
+    )
+    return f"{table(header, rows)}\n\n{note}"
+
+
+def demo(data: dict[str, Any]) -> str:
+    """The result of ``robo demo``."""
+    low, high = data["interval"]
+    rows = [
+        [
+            f"success on unseen seeds {data['seeds']}",
+            f"{percent(data['success_shaped'])} ({percent(low, 1)} to {percent(high, 1)})",
+        ],
+        ["environment steps", count(data["environment_steps"])],
+        ["time-out rule", f"`{data['timeout']}`"],
+        *([f"{name}, seconds", decimal(taken, 0)] for name, taken in data["stages"].items()),
+        ["all stages, seconds", decimal(sum(data["stages"].values()), 0)],
+    ]
+    note = (
+        f"{data.get('task', 'mujoco/Lift')}, one run with seed {data.get('seed', 0)}; in brackets "
+        f"the 95 % Wilson interval. Seeds {data.get('selection_seeds', 'of their own')} stopped "
+        "the run and chose the policy, and are not the ones reported. Wall time, installation "
+        f"apart. {machine(data)}."
+    )
+    return f"{table(('', 'figure'), rows)}\n\n{note}"
+
+
+BUILDERS: dict[str, Builder] = {
+    "demo": demo,
+    "shaping_value": shaping_value,
+    "grm_quality": grm_quality,
+    "ppo_throughput": ppo_throughput,
+    "ppo_sample_efficiency": ppo_sample_efficiency,
+    "lift_throughput": lift_throughput,
+}
