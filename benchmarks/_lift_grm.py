@@ -10,6 +10,7 @@ from robo.commands.demo import FAILURES, Demo
 DEMONSTRATIONS = Demo.demonstrations
 """Scripted demonstrations of mujoco/Lift. The kinds not in ``FAILURES`` stay unseen."""
 
+
 def collect_and_fit(folder: Path, seed: int, iterations: int | None = None) -> dict[str, Any]:
     """Collect and fit in ``folder``.
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 TASK, STRIDE, SIZE = "mujoco/Lift", 5, 64
 VIEWS = ("front", "side", "wrist")
 UNSEEN = ("above", "drop", "hover", "knock")
-SEEN = ("beside", "closed", "open")
+SEEN = ("beside", "closed", "open", "wander")
 MODES = ("backward", "forward", "incremental", "mean", "consistent")
 FIRST_SEED = 200_000
 LIMITS = {

@@ -38,8 +38,8 @@ def physics() -> Callable[[int], None]:
     """Step the simulations for a number of rollouts."""
     from mujoco.batch import Batch
 
-    from robo.sim.mujoco.tasks import HOME, TASKS
     from robo.sim.mujoco.simulation import SUBSTEPS, load_model
+    from robo.sim.mujoco.tasks import HOME, TASKS
 
     model = load_model(TASKS["Lift"]())
     batch = Batch(model, nsim=64)

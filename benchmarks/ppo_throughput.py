@@ -10,7 +10,6 @@ are what the ratio is made of, because wall time on a shared machine measures th
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from _study import machine
 
 PEER = "stable-baselines3"
 
@@ -171,7 +171,7 @@ def main(options: Options) -> None:
         "backend": options.backend,
         "threads": 1,
         "versions": {name: version(name) for name in packages},
-        "machine": platform.processor() or platform.machine(),
+        "machine": machine(),
     }
     text = json.dumps(result)
     if options.out is not None:

@@ -1,6 +1,6 @@
 """Reward videos of stored episodes: the first success and the first failure, or those you name.
 
-    python launch/export_reward_video.py --store runs/demo/episodes --grm runs/demo/grm
+    python launch/export_reward_video.py --store runs/demo/collect/episodes --grm runs/demo/grm
 
 `robo video` writes one episode and records it in a run folder; this is the same in plain Python.
 """

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from robo.rewards.grm.fit import FitConfig, FitProgress
+from robo.rewards.grm.fit_config import FitConfig
+
+if TYPE_CHECKING:
+    from robo.data import EpisodeStore
+    from robo.rewards.grm.fit import FitProgress
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class FitGRM:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("fit grm"), BarColumn(), TextColumn("{task.fields[loss]}"))
-        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        console = Console(stderr=True)
+        with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
             line = bar.add_task("fit", total=self.config.iterations, loss="")
 
             def show(step: FitProgress) -> None:
@@ -65,7 +70,7 @@ def fit(config: FitGRM, on_progress: Callable[[FitProgress], None] | None = None
     return {"grm": str(config.out), **summary}
 
 
-def open_store(path: Path):
+def open_store(path: Path) -> EpisodeStore:
     """The store at ``path``, or at its folder ``episodes`` (what robo collect writes).
 
     Raises:

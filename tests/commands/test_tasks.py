@@ -30,5 +30,7 @@ def test_many_ids_are_summed_up_unless_asked_for(
 
 def test_examples_come_from_every_folder_of_ids() -> None:
     names = [f"libero/{suite}/{index}" for suite in ("goal", "spatial") for index in range(10)]
-    assert summary(names) == [f"libero/{suite}/{i}" for suite in ("goal", "spatial") for i in (0, 1)]
+    assert summary(names) == [
+        f"libero/{suite}/{i}" for suite in ("goal", "spatial") for i in (0, 1)
+    ]
     assert summary(names[:SHOWN]) == names[:SHOWN]
