@@ -52,20 +52,26 @@ class Options:
     steps: int = 16_384
     """Environment steps per run, rounded up to whole rollouts."""
     backend: str = "in_process"
-    """Vector backend of our side; in_process steps gymnasium as the peer does."""
+    """Vector backend of our side; in_process steps gymnasium as the peer does, native steps many
+    environments at a time (our environments then count, not the learner alone)."""
+    env_threads: int = 1
+    """Threads of the native backend's physics; the peer has one."""
     out: Path | None = None
     """JSON file to write."""
 
 
-def ours(work: Workload, backend: str) -> Callable[[int], None]:
-    """A function that trains for a number of rollouts."""
+def ours(work: Workload, options: Options) -> tuple[Callable[[int], None], str]:
+    """A function that trains for a number of rollouts, and the backend that steps for it."""
     import robo
     from robo.policies.actor_critic import ActorCritic
     from robo.policies.collector import Collector
     from robo.policies.ppo import PPO, PPOConfig
     from robo.rollout import RewardTerms
 
-    env = robo.make_vec(f"gym/{work.task}", work.envs, backend=backend)
+    threads: dict[str, Any] = (
+        {"threads": options.env_threads} if options.backend == "native" else {}
+    )
+    env = robo.make_vec(f"gym/{work.task}", work.envs, backend=options.backend, **threads)
     space: Any = env.single_observation_space
     policy = ActorCritic(space, env.single_action_space, seed=0)
     config = PPOConfig(
@@ -78,7 +84,7 @@ def ours(work: Workload, backend: str) -> Callable[[int], None]:
             rollout = collector.collect()
             learner.update(rollout, RewardTerms(rollout.env_reward, {"env": rollout.env_reward}))
 
-    return train
+    return train, env.backend
 
 
 def theirs(work: Workload) -> Callable[[int], None]:
@@ -124,7 +130,8 @@ def row_of(work: Workload, options: Options) -> dict[str, Any]:
     """Measure one workload on both sides, taking turns."""
     size = work.envs * work.steps
     rollouts = max(1, -(-options.steps // size))
-    sides = {"ours": ours(work, options.backend), PEER: theirs(work)}
+    train_ours, backend = ours(work, options)
+    sides = {"ours": train_ours, PEER: theirs(work)}
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for train in sides.values():
         train(1)
@@ -145,6 +152,7 @@ def row_of(work: Workload, options: Options) -> dict[str, Any]:
         "ratio_wall": statistics.median(ratios["wall"]),
         "cpu": {name: summary(some, "cpu") for name, some in runs.items()},
         "wall": {name: summary(some, "wall") for name, some in runs.items()},
+        "backend": backend,
         "workload": asdict(work),
         "steps_per_run": rollouts * size,
         "runs": options.repeats,
@@ -170,6 +178,7 @@ def main(options: Options) -> None:
         "rows": rows,
         "backend": options.backend,
         "threads": 1,
+        "env_threads": options.env_threads,
         "versions": {name: version(name) for name in packages},
         "machine": machine(),
     }

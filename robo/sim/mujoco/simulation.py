@@ -21,6 +21,8 @@ SUBSTEPS = 10
 """Physics steps (5 ms) per control step."""
 SIGNALS = ("progress", "tool_cube_distance", "cube_height", "gripper_opening")
 """Names of :meth:`Simulations.signals`."""
+CLOSE = 0.03
+"""Distance at which :func:`close_up` reaches one half, m."""
 CLOCKS = ("tool", "rotation", "tool_previous", "elapsed")
 """What a saved state holds beside MuJoCo's own and the commanded target."""
 
@@ -37,9 +39,18 @@ def load_model(task: Task) -> Any:
         return mujoco.MjModel.from_xml_path(str(path / task.model_file))
 
 
+def close_up(offset: np.ndarray) -> np.ndarray:
+    """``[K, 3]`` offsets (m) to [-1, 1]: the last centimetres spread out, the far ones pressed.
+
+    A grasp is decided within 2 cm of a workspace of 60: at one scale a small network can hardly
+    see them.
+    """
+    return offset / (CLOSE + np.linalg.norm(offset, axis=1, keepdims=True))
+
+
 def state_size(task: Task) -> int:
     """Length of the ``state`` observation."""
-    return 7 + 3 + 3 + 1 + 1 + (3 + 3 + 2 + 3 if task.has_cube else 0) + (3 + 3) * task.has_goal
+    return 7 + 3 + 3 + 1 + 1 + 11 * task.has_cube + 6 * task.has_goal + 3 + 1
 
 
 class Simulations:
@@ -146,6 +157,8 @@ class Simulations:
         if self._mocap is not None:
             goal = self._mocap[index, 0]
             parts += [goal, goal - (qpos[:, 9:12] if self.task.has_cube else tool)]
+        target = qpos[:, 9:12] if self.task.has_cube else self._mocap[index, 0]
+        parts += [close_up(target - tool), self._control.fingers[index, None] / OPEN]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
     def drawn_state(self, env: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -31,7 +31,9 @@ class MujocoVectorEnvironment(VectorEnvironment):
     ``state`` is ``[joints 7, tool 3, tool velocity 3, finger opening 1, time 1]``, where time is
     the fraction of the limit that has passed (so that the finite horizon is part of the state);
     then, in tasks with a cube, ``[cube 3, cube - tool 3, quaternion w and z 2, velocity 3]``; then,
-    in tasks with a goal, ``[goal 3, goal - cube (Reach: goal - tool) 3]``. Radians, metres, m/s.
+    in tasks with a goal, ``[goal 3, goal - cube (Reach: goal - tool) 3]``; last, ``[close-up 3,
+    commanded fingers 1]``: the offset from tool to cube (Reach: goal) with its last centimetres
+    spread out, and the finger command as a share of fully open. Radians, metres, m/s.
 
     Attributes:
         profile: how frames are drawn, "fast" or "faithful".

@@ -103,7 +103,12 @@ def test_state_holds_what_the_documentation_says():
             np.testing.assert_allclose(state[:, 18:21], state[:, 15:18] - state[:, 7:10], atol=1e-6)
         if env.rules.has_goal:
             here = state[:, 15:18] if env.rules.has_cube else state[:, 7:10]
-            np.testing.assert_allclose(state[:, -3:], state[:, -6:-3] - here, atol=1e-6)
+            np.testing.assert_allclose(state[:, -7:-4], state[:, -10:-7] - here, atol=1e-6)
+        target = state[:, 15:18]
+        offset = target - state[:, 7:10]
+        pressed = offset / (0.03 + np.linalg.norm(offset, axis=1, keepdims=True))
+        np.testing.assert_allclose(state[:, -4:-1], pressed, atol=1e-5)
+        np.testing.assert_array_equal(state[:, -1], 1.0 if env.rules.gripper else 0.0)
         before = env.current_observation()["state"]
         before[:] = 7
         np.testing.assert_array_equal(env.current_observation()["state"], state)
