@@ -35,8 +35,8 @@ ARMS: tuple[Arm, ...] = ("grm_keep", "true_keep", "grm_strict", "true_strict", "
 """In order of importance."""
 TASK, ENVS, STEPS, STRIDE = "mujoco/Lift", 64, 60, 5
 EVALUATE_EVERY = 19_200
-SELECTION_SEEDS, REPORT_SEEDS = "9000-9049", "5000-5099"
-SOLVED, STOP = 0.90, 0.98
+SELECTION_SEEDS, REPORT_SEEDS = "9000-9099", "5000-5099"
+SOLVED, STOP = 0.90, 1.0
 LAST_ITERATIONS = 5
 """Iterations of PPO over which hacking is measured."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FAILURES = ("beside:20", "closed:20", "open:12", "wander:24")
 """Scripted failures that the GRM learns from, beside the demonstrations."""
-SELECTION_SEEDS = "9000-9049"
+SELECTION_SEEDS = "9000-9099"
 """Seeds that stop the run and choose the policy."""
 REPORT_SEEDS = "6000-6099"
 """Seeds of the closing evaluation."""
@@ -202,7 +202,7 @@ def training(config: Demo) -> TrainConfig:
         reward=RewardConfig(kind="grm", grm=config.out / "grm"),
         evaluate_every_steps=19_200,
         evaluate_seeds=SELECTION_SEEDS,
-        stop_success=0.98,
+        stop_success=1.0,
     )
 
 
