@@ -67,10 +67,10 @@ def ours(work: Workload, options: Options) -> tuple[Callable[[int], None], str]:
     from robo.policies.collector import Collector
     from robo.policies.ppo import PPO, PPOConfig
     from robo.rollout import RewardTerms
+    from robo.sim.registry import GENERIC_BACKENDS
 
-    threads: dict[str, Any] = (
-        {"threads": options.env_threads} if options.backend == "native" else {}
-    )
+    generic = options.backend in GENERIC_BACKENDS
+    threads = {} if generic else {"threads": options.env_threads}
     env = robo.make_vec(f"gym/{work.task}", work.envs, backend=options.backend, **threads)
     space: Any = env.single_observation_space
     policy = ActorCritic(space, env.single_action_space, seed=0)

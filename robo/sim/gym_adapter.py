@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import sys
 from typing import Any
@@ -18,7 +17,8 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from robo.errors import MissingExtraError, RenderingError, RoboError, UnknownTaskError
 from robo.rollout import CameraSchedule, EpisodeInfo
 from robo.sim.actions import checked_actions
-from robo.sim.contract import Environment, StateNotSupportedError
+from robo.sim.contract import Environment, StateNotSupportedError, VectorEnvironment
+from robo.sim.gl import choose_backend, import_mujoco
 from robo.sim.gym_spaces import adapted_observation
 from robo.sim.state import gymnasium_state, restore_gymnasium_state
 from robo.sim.vector import check_schedule
@@ -159,6 +159,11 @@ class GymEnvironment(Environment):
         front = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
         return {"front": front}
 
+    @property
+    def time_limit(self) -> int:
+        """Steps of an episode at most; ``sys.maxsize`` without a limit."""
+        return self._limit
+
     def episode_info(self) -> EpisodeInfo:
         """Task and, after a seeded reset, the seed."""
         return EpisodeInfo(self.task, self.instruction, seed=self._seed)
@@ -207,11 +212,12 @@ class GymEnvironment(Environment):
 
 def _gymnasium_make(name: str, options: dict[str, Any]) -> gymnasium.Env:
     """``gymnasium.make`` with ``rgb_array`` rendering where there is any."""
-    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")
+    choose_backend()  # before gymnasium imports MuJoCo
     try:
         spec = gymnasium.spec(name)
         entry = spec.entry_point
+        if isinstance(entry, str) and entry.startswith("gymnasium.envs.mujoco"):
+            import_mujoco()  # one sentence where MUJOCO_GL names no backend
         creator = load_env_creator(entry) if isinstance(entry, str) else entry
         modes = getattr(creator, "metadata", {}).get("render_modes", [])
         if "rgb_array" in modes:
@@ -239,6 +245,21 @@ def _render_fast(base: Any) -> None:
 def make(task: str, **options: Any) -> GymEnvironment:
     """The environment ``gym/<id>``; ``options`` go to ``gymnasium.make``."""
     return GymEnvironment(task.removeprefix(PREFIX), **options)
+
+
+def make_vec(
+    task: str, num_envs: int, backend: str = "auto", **options: Any
+) -> VectorEnvironment | None:
+    """The native environment where there is one for the id and options, else None.
+
+    ``options`` as :func:`~robo.sim.native_gym.make.make_native`.
+    """
+    if backend not in ("auto", "native"):
+        return None
+    choose_backend()  # looking for mujoco.batch imports MuJoCo
+    from robo.sim.native_gym.make import make_native
+
+    return make_native(task.removeprefix(PREFIX), num_envs, **options)
 
 
 def task_ids() -> list[str]:

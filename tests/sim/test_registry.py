@@ -56,6 +56,6 @@ def test_bad_backend_and_count():
     with pytest.raises(RoboError, match="unknown backend 'gpu'"):
         robo.make_vec("gym/CartPole-v1", 2, backend="gpu")
     with pytest.raises(RoboError, match="no native vector backend"):
-        robo.make_vec("gym/CartPole-v1", 2, backend="native")
+        robo.make_vec("gym/MountainCar-v0", 2, backend="native")
     with pytest.raises(RoboError, match="num_envs is 0"):
         robo.make_vec("gym/CartPole-v1", 0)

@@ -244,7 +244,7 @@ def test_worker_memory_can_be_remade(cartpole_workers):
 
 def test_auto_keeps_cheap_environments_in_process():
     start = time.monotonic()
-    vector = robo.make_vec("gym/CartPole-v1", 4)
+    vector = robo.make_vec("gym/MountainCar-v0", 4)
     assert vector.backend == "in_process"
     assert set(vector.backend_measurements) == {"in_process"}
     assert vector.backend_measurements["in_process"] > 0
