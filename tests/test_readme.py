@@ -197,16 +197,31 @@ RUNS = [{"seed": 0, "steps": 33_792, "solved": True}, {"seed": 1, "steps": 59_90
 EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "demo": (
         {
-            "success_shaped": 0.98,
-            "interval": [0.93, 0.9945],
-            "seeds": "6000-6099",
-            "selection_seeds": "9000-9049",
-            "seed": 0,
-            "environment_steps": 96_000,
-            "timeout": "keep",
-            "stages": {"collect": 17.2, "fit": 71.0},
+            "runs": [
+                {
+                    "task": "mujoco/Lift",
+                    "success_shaped": 0.98,
+                    "interval": [0.93, 0.9945],
+                    "seeds": "6000-6099",
+                    "selection_seeds": "9000-9099",
+                    "seed": seed,
+                    "environment_steps": 96_000,
+                    "timeout": "keep",
+                    "stages": {"collect": 17.2, "fit": 71.0},
+                }
+                for seed in (0, 1)
+            ],
+            "machine": {"cpu": "some CPU", "cores": 2, "date": "2026-11-22"},
         },
-        ("98% (93.0% to 99.5%)", "96,000", "`keep`", "| fit, seconds | 71 |", "6000-6099"),
+        (
+            "| 98% | 98% |",
+            "93.0% to 99.5%",
+            "96,000",
+            "`keep`",
+            "| fit, seconds | 71 | 71 |",
+            "6000-6099",
+            "some CPU",
+        ),
     ),
     "ppo_throughput": (
         {"rows": [ROW], "machine": "some CPU", "versions": {"torch": "2.14.1", "other": "1.0"}},

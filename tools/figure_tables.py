@@ -261,25 +261,31 @@ def lift_throughput(data: dict[str, Any]) -> str:
 
 
 def demo(data: dict[str, Any]) -> str:
-    """The result of ``robo demo``."""
-    low, high = data["interval"]
-    rows = [
-        [
-            f"success on unseen seeds {data['seeds']}",
-            f"{percent(data['success_shaped'])} ({percent(low, 1)} to {percent(high, 1)})",
-        ],
-        ["environment steps", count(data["environment_steps"])],
-        ["time-out rule", f"`{data['timeout']}`"],
-        *([f"{name}, seconds", decimal(taken, 0)] for name, taken in data["stages"].items()),
-        ["all stages, seconds", decimal(sum(data["stages"].values()), 0)],
-    ]
+    """The results of ``robo demo``, one column per seed."""
+    runs = data["runs"]
+    rows = [["success on 100 unseen seeds"], ["95 % interval"], ["environment steps"]]
+    rows += [[f"{name}, seconds"] for name in runs[0]["stages"]]
+    rows.append(["all stages, seconds"])
+    for run in runs:
+        low, high = run["interval"]
+        figures = [
+            percent(run["success_shaped"]),
+            f"{percent(low, 1)} to {percent(high, 1)}",
+            count(run["environment_steps"]),
+            *(decimal(taken, 0) for taken in run["stages"].values()),
+            decimal(sum(run["stages"].values()), 0),
+        ]
+        for row, text in zip(rows, figures, strict=True):
+            row.append(text)
+    first = runs[0]
     note = (
-        f"{data.get('task', 'mujoco/Lift')}, one run with seed {data.get('seed', 0)}; in brackets "
-        f"the 95 % Wilson interval. Seeds {data.get('selection_seeds', 'of their own')} stopped "
-        "the run and chose the policy, and are not the ones reported. Wall time, installation "
+        f"`{first['task']}`, one whole run per seed of data, reward model and policy; time-out "
+        f"rule `{first['timeout']}`. Seeds {first['selection_seeds']} stopped the run and chose "
+        f"the policy; seeds {first['seeds']} are the ones reported. Wall time, installation "
         f"apart. {machine(data)}."
     )
-    return f"{table(('', 'figure'), rows)}\n\n{note}"
+    heads = ("", *(f"seed {run['seed']}" for run in runs))
+    return f"{table(heads, rows)}\n\n{note}"
 
 
 BUILDERS: dict[str, Builder] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from robo.rollout import Episode
 
 FAILURES = ("beside:20", "closed:20", "open:12", "wander:24")
-"""Scripted failures that the GRM learns from, beside the demonstrations."""
+"""Scripted failures of mujoco/Lift that its GRM learns from, beside the demonstrations."""
 SELECTION_SEEDS = "9000-9099"
 """Seeds that stop the run and choose the policy."""
 REPORT_SEEDS = "6000-6099"
@@ -33,7 +33,7 @@ class Demo:
     """Demonstrations to reward to policy to video, on one task."""
 
     task: str = "mujoco/Lift"
-    """Task id with a scripted expert and failure scripts."""
+    """Task id with a scripted expert: mujoco/Reach, mujoco/Push, mujoco/Lift."""
     demonstrations: int = 30
     """Demonstrations to record."""
     grm_iterations: int = 400
@@ -47,13 +47,22 @@ class Demo:
     json: bool = False
     """Print the result as the last line."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        for name in ("demonstrations", "grm_iterations", "total_steps"):
+            if getattr(self, name) < 1:
+                raise RoboError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.seed < 0:
+            raise RoboError(f"seed is {self.seed}, expected at least 0")
+
     def run(self) -> dict[str, Any]:
         """Run all stages.
 
         Returns:
             ``success_shaped`` (over 100 seeds that nothing was chosen on), ``interval``,
-            ``environment_steps``, ``timeout``, ``stages`` (seconds each), ``videos``, ``grm``,
-            ``policy``, ``backend``, ``seeds``.
+            ``environment_steps``, ``timeout``, ``stages`` (seconds each), ``videos`` (paths),
+            ``video_actors`` (whose episode each shows), ``grm``, ``policy``, ``backend``,
+            ``seeds``.
 
         Raises:
             RoboError: what any stage raises; the folder holds a demo of other settings.
@@ -66,7 +75,7 @@ class Demo:
         fitted = stages.do("fit", lambda: fit_stage(self))
         trained = stages.do("train", lambda: train_stage(self))
         score = stages.do("evaluate", lambda: evaluate_stage(self))
-        videos = stages.do("video", lambda: video_stage(self, score["outcomes"]))
+        shown = stages.do("video", lambda: video_stage(self, score["outcomes"]))
         result = {
             "task": self.task,
             "success_shaped": score["success_rate"],
@@ -85,31 +94,21 @@ class Demo:
             "potential_at_the_end": trained["potential_at_the_end"],
             "stages": stages.seconds,
             "seconds": round(sum(stages.seconds.values()), 1),
-            "videos": videos,
+            "videos": {kind: video and video["path"] for kind, video in shown.items()},
+            "video_actors": {kind: video and video["actor"] for kind, video in shown.items()},
         }
-        self._print(result)
+        print_closing(self, result)
         return result
 
-    def _print(self, result: dict[str, Any]) -> None:
-        from rich.console import Console
-        from rich.table import Table
 
-        low, high = result["interval"]
-        table = Table("", "", title=f"robo demo: {self.task}", show_header=False)
-        table.add_row(
-            "success on 100 unseen seeds",
-            f"{result['success_shaped']:.0%} (95 % interval {low:.1%} to {high:.1%})",
-        )
-        table.add_row("environment steps", f"{result['environment_steps']:,}")
-        table.add_row("time-out rule", f"{result['timeout']} (not policy-invariant)")
-        for stage, seconds in result["stages"].items():
-            table.add_row(f"{stage}, seconds", f"{seconds:.1f}")
-        table.add_row("all stages, seconds", f"{result['seconds']:.1f}")
-        for kind, path in result["videos"].items():
-            table.add_row(f"reward video, {kind}", path or "none occurred")
-        table.add_row("policy", result["policy"])
-        table.add_row("reward model", result["grm"])
-        Console(stderr=True, soft_wrap=True).print(table)
+WHAT = {
+    "collect": "scripted demonstrations and failures of {task}, seen by its cameras",
+    "fit": "a General Reward Model that reads progress from those pixels",
+    "train": "PPO from scratch on sparse success shaped by it, at most {total_steps:,} steps",
+    "evaluate": "the chosen policy on seeds {seeds}, on which nothing was chosen",
+    "video": "views, progress and reward of a success and of a failure",
+}
+"""What each stage does, for the person who waits."""
 
 
 class Stages:
@@ -121,6 +120,10 @@ class Stages:
         Raises:
             RoboError: the folder holds a demo of other settings.
         """
+        from rich.console import Console
+
+        self.config = config
+        self.console = Console(stderr=True, soft_wrap=True)
         self.folder = config.out / "stages"
         self.seconds: dict[str, float] = {}
         settings = {
@@ -141,21 +144,41 @@ class Stages:
 
     def do(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The result of stage ``name``: from its file, or from ``work``."""
-        from rich.console import Console
-
-        console = Console(stderr=True)
         path = self.folder / f"{name}.json"
+        heading = f"{list(WHAT).index(name) + 1}/{len(WHAT)} {name}"
         if path.exists():
             saved = read_json(path)
-            console.print(f"{name}: done before", highlight=False)
+            self._say(f"{heading}: done before, in {saved['seconds']:.1f} s")
         else:
-            console.rule(name, align="left")
+            what = WHAT[name].format(
+                task=self.config.task, total_steps=self.config.total_steps, seeds=REPORT_SEEDS
+            )
+            self._say(f"{heading}: {what}")
             start = time.perf_counter()
             result = plain(work())
             saved = {"seconds": round(time.perf_counter() - start, 2), "result": result}
             write_json(path, saved)
+            self._say(f"  {self._summary(name, saved['result'])}{saved['seconds']:.1f} s")
         self.seconds[name] = saved["seconds"]
         return saved["result"]
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False)
+
+    @staticmethod
+    def _summary(name: str, result: dict[str, Any]) -> str:
+        """What came of a stage that does not tell it by itself."""
+        if name == "collect":
+            return (
+                f"{result['demonstrations']} demonstrations (the expert solved "
+                f"{result['expert_success_rate']:.0%} of its attempts), "
+                f"{sum(result['failures'].values())} failures, "
+            )
+        if name == "fit":
+            return f"{result['frames']:,} frames, {result['parameters']:,} parameters, "
+        if name == "train" and result["stopped_early"]:
+            return f"every selection seed solved after {result['steps']:,} steps, "
+        return ""
 
 
 def collect_stage(config: Demo) -> dict[str, Any]:
@@ -169,7 +192,7 @@ def collect_stage(config: Demo) -> dict[str, Any]:
     return Collect(
         task=config.task,
         demonstrations=config.demonstrations,
-        failures=FAILURES,
+        failures=FAILURES if config.task == "mujoco/Lift" else (),
         seed=100_000 + 10_000 * config.seed,
         out=config.out / "collect",
     ).run()
@@ -213,13 +236,10 @@ def train_stage(config: Demo) -> dict[str, Any]:
     last: dict[str, float] = {}
 
     def remember(iteration: Iteration) -> None:
-        last.update(
-            {
-                name.removeprefix("episode/"): value
-                for name, value in iteration.metrics.items()
-                if name.startswith("episode/potential")
-            }
-        )
+        """Keep ``potential_of_success`` and ``potential_of_failure`` where there are any."""
+        for name, value in iteration.metrics.items():
+            if name.startswith("episode/potential"):
+                last[name.removeprefix("episode/")] = value
 
     trainer = make_trainer(training(config), config.out, callbacks=[remember])
     try:
@@ -236,8 +256,8 @@ def evaluate_stage(config: Demo) -> dict[str, Any]:
     return Evaluate(policy=config.out, task=config.task, seeds=REPORT_SEEDS, num_envs=64).run()
 
 
-def video_stage(config: Demo, outcomes: list[dict[str, Any]]) -> dict[str, str | None]:
-    """Reward videos of a success and of a failure.
+def video_stage(config: Demo, outcomes: list[dict[str, Any]]) -> dict[str, dict[str, str] | None]:
+    """Reward videos of a success and of a failure: ``path`` and ``actor``, None where none was.
 
     A policy that fails on none of the report seeds has no failure to show; the failure is then
     one of the untrained policy, and its title says so.
@@ -246,59 +266,105 @@ def video_stage(config: Demo, outcomes: list[dict[str, Any]]) -> dict[str, str |
     from robo.policies.run_folder import find_policy
 
     chosen = ActorCritic.load(find_policy(config.out))
-    won = [row["seed"] for row in outcomes if row["success"]]
-    lost = [row["seed"] for row in outcomes if not row["success"]]
-    videos: dict[str, str | None] = {"success": None, "failure": None}
-    if won:
-        episode = play(config, chosen, won[0])
-        videos["success"] = write_video(config, episode, "success", "trained policy")
-    if lost:
-        episode = play(config, chosen, lost[0])
-        videos["failure"] = write_video(config, episode, "failure", "trained policy")
-    else:
-        fresh = ActorCritic(
-            chosen.observation_space, chosen.action_space, chosen.config, seed=config.seed
-        )
-        episode = play(config, fresh, int(won[0]), deterministic=False)
-        if not episode.success:
-            videos["failure"] = write_video(config, episode, "failure", "untrained policy")
+    videos: dict[str, dict[str, str] | None] = {}
+    for kind, wanted in (("success", True), ("failure", False)):
+        seeds = [int(row["seed"]) for row in outcomes if row["success"] == wanted]
+        actor, episodes = "trained policy", play(config, chosen, seeds)
+        if not seeds and not wanted:
+            fresh = ActorCritic(
+                chosen.observation_space, chosen.action_space, chosen.config, seed=config.seed
+            )
+            seeds = [int(row["seed"]) for row in outcomes]
+            actor, episodes = "untrained policy", play(config, fresh, seeds, deterministic=False)
+        # A borderline episode may end otherwise when it is played alone: rounding differs.
+        found = next((pair for pair in episodes if pair[0].success == wanted), None)
+        videos[kind] = found and {
+            "path": write_video(config, *found, kind, actor),
+            "actor": actor,
+        }
     return videos
 
 
-def play(config: Demo, policy: Any, seed: int, deterministic: bool = True) -> Episode:
-    """One episode with large frames of every step."""
+def play(
+    config: Demo, policy: Any, seeds: list[int], deterministic: bool = True
+) -> Iterator[tuple[Episode, Episode]]:
+    """Episode after episode, each with frames of every step: as the GRM sees it, and larger."""
     from robo.policies.recorder import PolicyActor, record_episodes
     from robo.rewards.grm.compact import CompactGRM
     from robo.rollout import CameraSchedule
     from robo.sim.registry import make_vec
 
     shape = CompactGRM.load(config.out / "grm").config
-    env = make_vec(config.task, 1)
+    small = CameraSchedule(shape.views, shape.height, shape.width, stride=1)
+    large = replace(small, height=360, width=360)
+    drawings = (
+        (make_vec(config.task, 1), small),
+        (make_vec(config.task, 1, profile="faithful"), large),
+    )
     try:
-        camera = CameraSchedule(shape.views, shape.height, shape.width, stride=1)
-        actor = PolicyActor(policy, deterministic, seed)
-        small = record_episodes(env, actor, [seed], camera)[0]
-        # The same episode again, larger: actions are deterministic given the seed.
-        actor = PolicyActor(policy, deterministic, seed)
-        large = record_episodes(env, actor, [seed], replace(camera, height=360, width=360))[0]
+        for seed in seeds:
+            # Twice the same episode: actions are the same given the seed.
+            scored, shown = (
+                record_episodes(env, PolicyActor(policy, deterministic, seed), [seed], camera)[0]
+                for env, camera in drawings
+            )
+            yield scored, shown
     finally:
-        env.close()
-    small.metadata["shown"] = large
-    return small
+        for env, _ in drawings:
+            env.close()
 
 
-def write_video(config: Demo, episode: Episode, kind: str, actor: str) -> str:
-    """Score the small frames, show the large ones."""
+def write_video(config: Demo, scored: Episode, shown: Episode, kind: str, actor: str) -> str:
+    """Score the small frames, show the large ones; returns the path."""
     from robo.media import shaped_trace, write_reward_video
     from robo.policies.train_config import lift_ppo
     from robo.rewards.grm.compact import CompactGRM
     from robo.rewards.grm.score import score_episode
 
-    shown = episode.metadata.pop("shown")
     reward = training(config).reward
     grm = CompactGRM.load(config.out / "grm")
-    score = score_episode(grm, episode, reward.mode, reward.stride)
+    score = score_episode(grm, scored, reward.mode, reward.stride)
     title = f"{config.task}, {actor}: sparse success shaped by the GRM from pixels"
-    trace = shaped_trace(episode, score.potential, lift_ppo().gamma, reward.weight, title)
+    trace = shaped_trace(scored, score.potential, lift_ppo().gamma, reward.weight, title)
     path = config.out / "videos" / f"{kind}.mp4"
     return str(write_reward_video(path, shown, trace))
+
+
+def print_closing(config: Demo, result: dict[str, Any]) -> None:
+    """The closing table, and what to do next."""
+    from rich.console import Console
+    from rich.table import Table
+
+    low, high = result["interval"]
+    ends = [
+        f"{name.removeprefix('potential_of_')} {value:.2f}"
+        for name, value in result["potential_at_the_end"].items()
+    ]
+    rows = {
+        f"success on seeds {REPORT_SEEDS}, unseen": f"{result['success_shaped']:.0%} "
+        f"(95 % interval {low:.1%} to {high:.1%})",
+        "environment steps": f"{result['environment_steps']:,}",
+        "time-out rule": f"{result['timeout']} (not policy-invariant)",
+        "potential at the end of episodes": ", ".join(ends) or "not known",
+        "seconds": ", ".join(f"{name} {value:.1f}" for name, value in result["stages"].items()),
+        "seconds, all stages": f"{result['seconds']:.1f}",
+    }
+    for kind, path in result["videos"].items():
+        actor = result["video_actors"][kind]
+        rows[f"reward video, {kind}"] = f"{path} ({actor})" if path else "none occurred"
+    rows |= {"policy": result["policy"], "reward model": result["grm"]}
+    table = Table(title=f"robo demo: {config.task}", title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console = Console(stderr=True)
+    console.print(table)
+    console.print(
+        f"check it on other seeds: robo evaluate --policy {config.out} --task {config.task} "
+        "--seeds 5000-5099\n"
+        f"curves of training: tensorboard --logdir {config.out / 'metrics'}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

@@ -36,6 +36,8 @@ def test_result_holds_what_was_measured(folder: Path) -> None:
     assert set(result["stages"]) == {"collect", "fit", "train", "evaluate", "video"}
     low, high = result["interval"]
     assert low <= result["success_shaped"] <= high
+    assert result["video_actors"] == {"success": None, "failure": "trained policy"}
+    assert result["videos"]["success"] is None
     frames, _ = read_video(Path(result["videos"]["failure"]))
     assert frames.shape[1:] == (720, 1280, 3)
     report = set(range(6000, 6100))
@@ -60,3 +62,35 @@ def test_policy_can_be_evaluated_by_the_command(folder: Path, tmp_path: Path) ->
     arguments = ["--policy", str(folder), "--task", "mujoco/Lift", "--seeds", "5000-5003"]
     assert main(["evaluate", *arguments, "--out", str(out)]) == 0
     assert json.loads((out / "result.json").read_text())["episodes"] == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("--demonstrations", "0"), "demonstrations is 0"),
+        (("--grm-iterations", "0"), "grm_iterations is 0"),
+        (("--total-steps", "-1"), "total_steps is -1"),
+        (("--seed", "-1"), "seed is -1"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(
+    change: tuple[str, str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence, exit code 2, nothing written."""
+    out = tmp_path / "run"
+    assert main(["demo", "--out", str(out), *change]) == 2
+    assert words in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_a_task_without_failure_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo runs on the other tasks too, and says what each stage does and came to."""
+    out = tmp_path / "run"
+    small = ("--demonstrations", "3", "--grm-iterations", "3", "--total-steps", "3840")
+    assert main(["demo", "--task", "mujoco/Reach", "--out", str(out), *small]) == 0
+    said = capsys.readouterr().err
+    for stage in ("1/5 collect:", "2/5 fit:", "3/5 train:", "4/5 evaluate:", "5/5 video:"):
+        assert stage in said
+    assert "3 demonstrations" in said and "robo evaluate --policy" in said
+    assert "Traceback" not in said
