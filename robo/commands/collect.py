@@ -56,9 +56,13 @@ class Collect:
                 script that hardly ever does what it should.
         """
         from rich.console import Console
-        from rich.progress import Progress
+        from rich.progress import MofNCompleteColumn, Progress
 
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        console = Console(stderr=True)
+        columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+        # Where there is no terminal, a transient bar would leave an empty line.
+        quiet = not console.is_terminal
+        with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
             wanted = self.demonstrations + sum(count for _, count in self._failure_counts())
             line = bar.add_task("collect", total=wanted)
             return record(self, on_episode=lambda: bar.advance(line))

@@ -14,15 +14,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DataInfo:
-    """What an episode store holds."""
+class _StoreCommand:
+    """What the commands on one episode store are given."""
 
     path: tyro.conf.Positional[Path]
     """Folder of the episode store."""
     out: Path | None = None
     """Run folder for config.json and result.json."""
     json: bool = False
-    """Print the result as one line of JSON, and no table."""
+    """Print the result as one line of JSON, and nothing else."""
+
+
+@dataclass(frozen=True)
+class DataInfo(_StoreCommand):
+    """What an episode store holds."""
 
     def run(self) -> dict[str, Any]:
         """Count episodes, steps, frames and successes, from the manifest alone.
@@ -40,15 +45,8 @@ class DataInfo:
 
 
 @dataclass(frozen=True)
-class DataVerify:
+class DataVerify(_StoreCommand):
     """Check an episode store for damage: read everything and compare checksums."""
-
-    path: tyro.conf.Positional[Path]
-    """Folder of the episode store."""
-    out: Path | None = None
-    """Run folder for config.json and result.json."""
-    json: bool = False
-    """Print the result as one line of JSON, and nothing else."""
 
     def run(self) -> dict[str, Any]:
         """Verify every episode; the result names the damaged ones, and ``ok`` is whether none is.

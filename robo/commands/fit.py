@@ -24,8 +24,8 @@ class FitGRM:
     """Episode store, or the run folder of robo collect."""
     config: Annotated[FitConfig, tyro.conf.arg(name="")] = field(default_factory=FitConfig)
     """How it is fitted."""
-    threads: int = 2
-    """Threads of torch."""
+    threads: int = 1
+    """Threads of torch; more help only where the cores are idle."""
     out: Path = Path("runs/grm")
     """Run folder, which is the GRM's folder too."""
     json: bool = False
@@ -43,9 +43,12 @@ class FitGRM:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("fit grm"), BarColumn(), TextColumn("{task.fields[loss]}"))
+        loss = TextColumn("{task.fields[loss]}")
+        columns = (TextColumn("fit grm"), BarColumn(), loss, TimeRemainingColumn())
         console = Console(stderr=True)
-        with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        # Where there is no terminal, a transient bar would leave an empty line.
+        quiet = not console.is_terminal
+        with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
             line = bar.add_task("fit", total=self.config.iterations, loss="")
 
             def show(step: FitProgress) -> None:

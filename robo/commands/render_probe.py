@@ -22,7 +22,8 @@ def probe(seconds: float = 0.5) -> dict[str, Any]:
     Raises:
         RenderingError: where the GL backend does not open, or renders empty images.
     """
-    from robo.sim.mujoco.rendering import ViewRenderer, choose_backend
+    from robo.sim.gl import choose_backend
+    from robo.sim.mujoco.rendering import ViewRenderer
 
     choose_backend()
     import mujoco

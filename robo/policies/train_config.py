@@ -70,6 +70,8 @@ class TrainConfig:
         for name in (*names, "threads", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise RoboError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.seed < 0:
+            raise RoboError(f"seed is {self.seed}, expected at least 0")
         if self.stop_success is not None and not 0 <= self.stop_success <= 1:
             raise RoboError(
                 f"stop_success is {self.stop_success}, expected a success rate from 0 to 1"

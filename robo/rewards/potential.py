@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -22,6 +23,7 @@ __all__ = [
     "Potential",
     "PotentialCarry",
     "PotentialError",
+    "PotentialReward",
     "PotentialTrack",
     "ProgressDifferenceReward",
     "SharedPotential",
@@ -146,7 +148,64 @@ class SharedPotential:
         self.potential.load_state_dict(state)
 
 
-class ProgressDifferenceReward:
+class PotentialReward:
+    """A gold reward and a potential side by side: what rewards made of the two have in common."""
+
+    def __init__(self, gold: Reward, potential: Potential) -> None:
+        """Take over both.
+
+        Raises:
+            PotentialError: gold and potential want different camera schedules.
+        """
+        self.gold = gold
+        self.potential = potential
+        self.camera = joint_camera(gold, potential)
+        self.signals = tuple(dict.fromkeys((*gold.signals, *potential.signals)))
+        self.critic_feature_dim = 2 + gold.critic_feature_dim
+
+    def add(
+        self,
+        rollout: Rollout,
+        name: str,
+        bonus: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> RewardTerms:
+        """Gold plus ``bonus``.
+
+        Args:
+            rollout: T steps of N environments.
+            name: of the term.
+            bonus: potentials of s_t and of the true next state, ``[T, N]`` each, to its value;
+                0 counts in slots that are not valid.
+
+        Returns:
+            ``terms``: gold's own, the bonus, and ``potential``, the held potential at s_t, for
+            the log only. Critic features: the held potential, the steps since its frame over
+            the stride, then the gold reward's own.
+        """
+        track = self.potential(rollout)
+        gold = self.gold(rollout)
+        held = track.at_state[:-1]
+        value = bonus(held, track.of_next_state(rollout))
+        if rollout.valid is not None:
+            value = torch.where(rollout.valid, value, torch.zeros_like(value))
+        features, final_features = track.critic_features(self.potential.stride)
+        if gold.critic_features is not None and gold.final_critic_features is not None:
+            features = torch.cat((features, gold.critic_features), dim=-1)
+            final_features = torch.cat((final_features, gold.final_critic_features), dim=-1)
+        terms = {**gold.terms, name: value, "potential": held}
+        return RewardTerms(gold.total + value, terms, features, final_features)
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the gold reward and of the potential."""
+        return {"gold": self.gold.state_dict(), "potential": self.potential.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.gold.load_state_dict(state["gold"])
+        self.potential.load_state_dict(state["potential"])
+
+
+class ProgressDifferenceReward(PotentialReward):
     """Baseline: gold plus the plain difference of potentials, NOT policy-invariant.
 
     Every step pays gold + potential' - potential, without gamma and without a terminal rule, as
@@ -158,33 +217,9 @@ class ProgressDifferenceReward:
     gamma: float | None = None
     timeout: str | None = None
 
-    def __init__(self, gold: Reward, potential: Potential) -> None:
-        """Add the difference of ``potential`` to ``gold``."""
-        self.gold = gold
-        self.potential = potential
-        self.camera = joint_camera(gold, potential)
-        self.signals = tuple(dict.fromkeys((*gold.signals, *potential.signals)))
-        self.critic_feature_dim = 2
-
     def __call__(self, rollout: Rollout) -> RewardTerms:
         """Rewards of every step; terms: gold's, ``difference`` and ``potential`` (of s_t)."""
-        track = self.potential(rollout)
-        gold = self.gold(rollout)
-        difference = track.of_next_state(rollout) - track.at_state[:-1]
-        if rollout.valid is not None:
-            difference = difference * rollout.valid
-        terms = {**gold.terms, "difference": difference, "potential": track.at_state[:-1]}
-        features, final_features = track.critic_features(self.potential.stride)
-        return RewardTerms(gold.total + difference, terms, features, final_features)
-
-    def state_dict(self) -> dict[str, Any]:
-        """State of the gold reward and of the potential."""
-        return {"gold": self.gold.state_dict(), "potential": self.potential.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        self.gold.load_state_dict(state["gold"])
-        self.potential.load_state_dict(state["potential"])
+        return self.add(rollout, "difference", lambda held, following: following - held)
 
 
 def joint_camera(gold: Reward, potential: Potential) -> CameraSchedule | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robo.errors import RoboError
 from robo.rewards.base import Reward
-from robo.rewards.potential import Potential, joint_camera
+from robo.rewards.potential import Potential, PotentialReward
 from robo.rewards.progress import to_tensor
 from robo.rollout import RewardTerms, Rollout
 
@@ -54,7 +54,7 @@ def policy_invariant(
     return reward + gamma * following - potential
 
 
-class ShapedReward:
+class ShapedReward(PotentialReward):
     """A gold reward with the shaping term of a potential added to every step.
 
     Two time-out rules. Under ``bootstrap`` the learner bootstraps time-outs from V of the final
@@ -103,14 +103,10 @@ class ShapedReward:
                 f"the gold reward assumes the time-out rule {gold.timeout!r}, but shaping is set "
                 f"to {timeout!r}: set both to the same"
             )
-        self.gold = gold
-        self.potential = potential
+        super().__init__(gold, potential)
         self.gamma: float | None = gamma
         self.timeout: str | None = timeout
         self.weight = weight
-        self.camera = joint_camera(gold, potential)
-        self.signals = tuple(dict.fromkeys((*gold.signals, *potential.signals)))
-        self.critic_feature_dim = 2 + gold.critic_feature_dim
         self._gamma = gamma
 
     def __call__(self, rollout: Rollout) -> RewardTerms:
@@ -122,30 +118,15 @@ class ShapedReward:
             without the weight, for the log only. Critic features: the held potential, the
             steps since its frame over the stride, then the gold reward's own.
         """
-        track = self.potential(rollout)
-        gold = self.gold(rollout)
-        held = track.at_state[:-1]
-        shaping = policy_invariant(
-            torch.zeros_like(held),
-            self.weight * held,
-            self.weight * track.of_next_state(rollout),
-            rollout.terminated,
-            self._gamma,
-        )
-        if rollout.valid is not None:
-            shaping = torch.where(rollout.valid, shaping, torch.zeros_like(shaping))
-        features, final_features = track.critic_features(self.potential.stride)
-        if gold.critic_features is not None and gold.final_critic_features is not None:
-            features = torch.cat((features, gold.critic_features), dim=-1)
-            final_features = torch.cat((final_features, gold.final_critic_features), dim=-1)
-        terms = {**gold.terms, "shaping": shaping, "potential": held}
-        return RewardTerms(gold.total + shaping, terms, features, final_features)
 
-    def state_dict(self) -> dict[str, Any]:
-        """State of the gold reward and of the potential."""
-        return {"gold": self.gold.state_dict(), "potential": self.potential.state_dict()}
+        def shaping(held: Tensor, following: Tensor) -> Tensor:
+            """What each step is paid beside gold, ``[T, N]``."""
+            return policy_invariant(
+                torch.zeros_like(held),
+                self.weight * held,
+                self.weight * following,
+                rollout.terminated,
+                self._gamma,
+            )
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        self.gold.load_state_dict(state["gold"])
-        self.potential.load_state_dict(state["potential"])
+        return self.add(rollout, "shaping", shaping)

@@ -7,14 +7,25 @@ from typing import Any
 from robo.rollout import CameraSchedule, RewardTerms, Rollout
 
 
-class SuccessReward:
-    """1 on the step on which the task is solved, otherwise 0; paid once, as success ends it."""
+class _Memoryless:
+    """A reward that reads neither frames nor signals and fits every learner."""
 
     camera: CameraSchedule | None = None
     signals: tuple[str, ...] = ()
     critic_feature_dim: int = 0
     gamma: float | None = None
     timeout: str | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: no episode needs memory."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+class SuccessReward(_Memoryless):
+    """1 on the step on which the task is solved, otherwise 0; paid once, as success ends it."""
 
     def __call__(self, rollout: Rollout) -> RewardTerms:
         """Rewards of every step, float32 ``[T, N]``; term ``success``."""
@@ -23,30 +34,13 @@ class SuccessReward:
             total = total * rollout.valid
         return RewardTerms(total, {"success": total})
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: no episode needs memory."""
-        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
-
-
-class EnvironmentReward:
+class EnvironmentReward(_Memoryless):
     """The environment's own reward, as it is."""
-
-    camera: CameraSchedule | None = None
-    signals: tuple[str, ...] = ()
-    critic_feature_dim: int = 0
-    gamma: float | None = None
-    timeout: str | None = None
 
     def __call__(self, rollout: Rollout) -> RewardTerms:
         """Rewards of every step, ``[T, N]``; term ``environment``."""
-        return RewardTerms(rollout.env_reward, {"environment": rollout.env_reward})
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: no episode needs memory."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+        total = rollout.env_reward
+        if rollout.valid is not None:
+            total = total.where(rollout.valid, 0.0)
+        return RewardTerms(total, {"environment": total})

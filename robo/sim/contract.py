@@ -43,7 +43,11 @@ class Environment(gymnasium.Env):
 
     @abstractmethod
     def set_camera_schedule(self, schedule: CameraSchedule | None) -> None:
-        """Render ``schedule`` into ``info["frames"]`` from the next reset on; None stops it."""
+        """Render ``schedule`` into ``info["frames"]`` from the next ``reset`` on.
+
+        Until then nothing changes, so that every episode has all its frames or none; None stops
+        at once. Set it before :meth:`load_state_dict` too, which goes on in mid-episode.
+        """
 
     @abstractmethod
     def episode_info(self) -> EpisodeInfo:
@@ -102,7 +106,12 @@ class VectorEnvironment(gymnasium.vector.VectorEnv):
 
     @abstractmethod
     def set_camera_schedule(self, schedule: CameraSchedule | None) -> None:
-        """Render ``schedule`` into ``infos["frames"]`` from the next reset on; None stops it."""
+        """Render ``schedule`` into ``infos["frames"]`` from the next ``reset`` on.
+
+        Until then nothing changes (an autoreset is no ``reset``), so that every episode has all
+        its frames or none; None stops at once. Set it before :meth:`load_state_dict` too, which
+        goes on in mid-episode.
+        """
 
     @abstractmethod
     def episode_info(self, env: int) -> EpisodeInfo:

@@ -24,7 +24,8 @@ def check_contract(
     """Run gymnasium's ``check_env`` (single environments) and our own rules.
 
     Single: Dict observations with a float32 ``state`` vector, info keys, frames of the asked
-    roles and size at every due step and no other, success terminates, ``terminated`` and
+    roles and size at every due step and no other, from the reset after the camera schedule was
+    set until it is None, success terminates, ``terminated`` and
     ``truncated`` exclude each other, seeds reproduce. Vector: the same per row, and final
     observations that are not the reset's. The environment is left open, in some later episode.
 
@@ -51,11 +52,18 @@ def check_contract(
     if render and environment.cameras:
         schedule = CameraSchedule(environment.cameras[:2], height=24, width=32, stride=3)
         environment.set_camera_schedule(schedule)
+        _check_no_frames(
+            environment, schedule.stride, "a camera schedule takes effect before the next reset"
+        )
         if isinstance(environment, VectorEnvironment):
             _check_vector_frames(environment, schedule)
         else:
             _check_frames(environment, schedule)
         environment.set_camera_schedule(None)
+        _check_no_frames(
+            environment, schedule.stride, "a camera schedule of None does not stop frames at once"
+        )
+        environment.reset()
 
 
 def _require(condition: Any, environment: Any, sentence: str) -> None:
@@ -130,6 +138,17 @@ def _check_frames(environment: Environment, schedule: CameraSchedule) -> None:
             _require("frames" in info, environment, "the state that ends an episode has no frame")
             _, info = environment.reset()
             elapsed = 0
+
+
+def _check_no_frames(
+    environment: Environment | VectorEnvironment, stride: int, sentence: str
+) -> None:
+    """Step as long as a frame would have become due; single environments until they end."""
+    for _ in range(stride):
+        _, _, terminated, truncated, infos = environment.step(environment.action_space.sample())
+        _require("frames" not in infos, environment, sentence)
+        if not isinstance(environment, VectorEnvironment) and (terminated or truncated):
+            return
 
 
 def _check_vector(environment: VectorEnvironment, steps: int) -> None:

@@ -206,7 +206,10 @@ def test_no_words_at_all() -> None:
     """Neither task, title nor instruction."""
     nameless = episode()
     nameless.info = EpisodeInfo("")
-    RewardScene(nameless, trace()).picture(0)
+    named = RewardScene(episode(), trace()).picture(0)
+    bare = RewardScene(nameless, trace()).picture(0)
+    assert (bare[:90, :600] == theme.BACKGROUND).all()
+    assert (named[:90, :600] != theme.BACKGROUND).any()
 
 
 def test_long_and_foreign_text_fits() -> None:
@@ -257,7 +260,9 @@ def test_episodes_without_pictures_are_refused(tmp_path: Path) -> None:
 def test_one_step_and_constant_zero() -> None:
     """The shortest episode, and a reward that never pays."""
     zero = RewardTrace(np.zeros(1), {"gold": np.zeros(1)}, np.zeros(2))
-    RewardScene(episode(1, success=False), zero).picture(1)
+    scene = RewardScene(episode(1, success=False), zero)
+    assert scene.picture(1).shape == (720, 1280, 3)
+    assert scene.right.scale.low < scene.right.scale.high
 
 
 def test_shaped_trace_telescopes() -> None:

@@ -19,6 +19,7 @@ from robo.rewards.potential import (
     hold,
 )
 from robo.rewards.success import SuccessReward
+from robo.rewards.threshold import GRMThresholdReward
 from robo.rollout import CameraSchedule, FinalObservation, Frames, Rollout
 
 
@@ -192,6 +193,19 @@ def test_progress_difference_has_no_terminal_rule():
     terms = reward(rollout)
     assert terms.total[:, 0].tolist() == pytest.approx([0.4, 1.5])
     assert set(terms.terms) == {"success", "difference", "potential"}
+
+
+def test_progress_difference_hands_on_what_the_critic_must_know_of_gold():
+    signal = torch.tensor([[0.4], [0.97], [0.2]])
+    ended = [[False], [False], [True]]
+    rollout = make_rollout(ended, [[False]] * 3, [[1]] * 3, signal=signal)
+    shared = SharedPotential(SignalPotential())
+    reward = ProgressDifferenceReward(GRMThresholdReward(shared), shared)
+    terms = reward(rollout)
+    assert terms.critic_features is not None and terms.final_critic_features is not None
+    assert terms.critic_features.shape[-1] == reward.critic_feature_dim == 3
+    assert terms.critic_features[:3, 0, 2].tolist() == [0, 0, 1]  # paid before s_2
+    assert terms.final_critic_features[:, 2].tolist() == [1]
 
 
 def test_gold_and_potential_must_share_one_camera_schedule():

@@ -56,6 +56,9 @@ def test_success_is_paid_once(rollout):
 def test_environment_reward_is_passed_on(rollout):
     assert isinstance(EnvironmentReward(), Reward)
     assert torch.equal(EnvironmentReward()(rollout).total, rollout.env_reward)
+    rollout.valid = torch.zeros_like(rollout.done)
+    rollout.env_reward = torch.full_like(rollout.env_reward, torch.nan)
+    assert not EnvironmentReward()(rollout).total.any()
 
 
 def test_threshold_is_paid_once_per_episode(rollout):

@@ -8,6 +8,7 @@ import robo
 from robo.sim.contract_check import ContractError, check_contract
 from robo.sim.gym_adapter import GymEnvironment
 from robo.sim.in_process import InProcessVectorEnvironment
+from robo.sim.mujoco.vector import MujocoVectorEnvironment
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -61,6 +62,21 @@ class Broken(GymEnvironment):
 def test_broken_rules_are_named(rule, sentence):
     with pytest.raises(ContractError, match=sentence):
         check_contract(Broken(rule), render=False)
+
+
+@pytest.mark.parametrize(
+    ("hasty", "sentence"), [(True, "before the next reset"), (False, "does not stop frames")]
+)
+def test_a_camera_schedule_waits_for_a_reset_and_none_does_not(hasty, sentence):
+    class Wrong(MujocoVectorEnvironment):
+        def set_camera_schedule(self, schedule):
+            self._pending = schedule
+            if hasty:
+                self._use_schedule()
+
+    check_contract(MujocoVectorEnvironment("Reach", 2), steps=4)
+    with pytest.raises(ContractError, match=sentence):
+        check_contract(Wrong("Reach", 2), steps=4)
 
 
 def test_reset_observation_as_final_is_caught(monkeypatch):

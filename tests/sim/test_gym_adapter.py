@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -37,6 +41,54 @@ CLASSIC = [
     "MountainCarContinuous-v0",
     "Pendulum-v1",
 ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_MUJOCO_GYM, reason="gymnasium's MuJoCo environments need imageio")
+def test_an_unknown_gl_backend_is_one_sentence():
+    program = """
+import robo
+from robo.errors import RenderingError
+try:
+    robo.make("gym/HalfCheetah-v5")
+except RenderingError as error:
+    print(error)
+"""
+    result = run(program, MUJOCO_GL="bogus")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "MUJOCO_GL='bogus'" in result.stdout and "robo doctor" in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_MUJOCO_GYM, reason="gymnasium's MuJoCo environments need imageio")
+@pytest.mark.parametrize("made", ["make('gym/HalfCheetah-v5')", "make_vec('gym/Hopper-v5', 2)"])
+def test_tasks_of_our_own_render_after_one_of_gymnasiums(made):
+    """Whoever imports MuJoCo first does so with a GL backend chosen."""
+    program = f"""
+import robo
+from robo.rollout import CameraSchedule
+robo.{made}.close()
+env = robo.make("mujoco/Reach")
+env.set_camera_schedule(CameraSchedule(("front",), 16, 16))
+print(env.reset(seed=0)[1]["frames"]["front"].shape)
+env.close()
+"""
+    result = run(program)
+    assert (result.returncode, result.stdout.strip()) == (0, "(16, 16, 3)"), result.stderr
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own, in which nobody has chosen a GL backend yet."""
+    chosen = ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL", "MUJOCO_EGL_DEVICE_ID")
+    kept = {name: value for name, value in os.environ.items() if name not in chosen}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**kept, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("name", [*CLASSIC, *(MUJOCO if HAS_MUJOCO_GYM else [])])

@@ -73,17 +73,6 @@ def gap_bin(gap: np.ndarray, longest: int, bins: int) -> np.ndarray:
     return np.clip((gap - 1) * bins // max(longest, 1), 0, bins - 1)
 
 
-def pair_statistics(pairs: Pairs, config: PairConfig) -> np.ndarray:
-    """Count ``[score_bins, gap_bins]`` of the (not anchored) pairs that fell into each bin."""
-    timed = pairs.gap >= 0
-    hop, gap = pairs.hop[timed], pairs.gap[timed]
-    longest = int(gap.max(initial=1))
-    counts = np.zeros((config.score_bins, config.gap_bins), dtype=np.int64)
-    where = score_bin(hop, config.score_bins), gap_bin(gap, longest, config.gap_bins)
-    np.add.at(counts, where, 1)
-    return counts
-
-
 def balanced_choice(
     candidates: np.ndarray,
     score: np.ndarray,

@@ -7,23 +7,18 @@ Software rendering is bound by shadows, reflections and multisampling, hardly by
 from __future__ import annotations
 
 import atexit
-import ctypes
-import os
 import sys
 import weakref
 from contextlib import suppress
-from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from robo.errors import RenderingError
+from robo.sim.gl import backend_error
 
 Profile = Literal["fast", "faithful"]
 PROFILES: tuple[str, ...] = get_args(Profile)
-
-LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
-"""Headless GL backends of MuJoCo and the system library that each needs, best first."""
 
 _OPEN: weakref.WeakSet[ViewRenderer] = weakref.WeakSet()
 
@@ -32,61 +27,6 @@ def _close_all() -> None:
     """Free what was left open, before MuJoCo's own exit handler ends the GL display."""
     for renderer in list(_OPEN):
         renderer.close()
-
-
-def choose_backend() -> None:
-    """Pick a headless GL backend where neither the user nor a screen decides.
-
-    MuJoCo reads ``MUJOCO_GL`` when it is first imported, hence before any import of it. Without
-    any GL library physics still runs: MuJoCo's import would fail, so its rendering is disabled.
-    """
-    if "MUJOCO_GL" not in os.environ and os.name == "posix" and not os.environ.get("DISPLAY"):
-        loadable = (name for name, library in LIBRARIES.items() if _loads(library))
-        os.environ["MUJOCO_GL"] = next(loadable, "disable")
-    if os.environ.get("MUJOCO_GL") == "egl":
-        os.environ.setdefault("MUJOCO_EGL_DEVICE_ID", "0")
-
-
-def _loads(library: str) -> bool:
-    if sys.platform != "linux":
-        return True  # other names there; MuJoCo's own import tells
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
-
-
-def import_mujoco() -> ModuleType:
-    """The ``mujoco`` module, imported with a GL backend chosen.
-
-    Raises:
-        RenderingError: where ``MUJOCO_GL`` names a backend that cannot be imported.
-    """
-    choose_backend()
-    try:
-        import mujoco
-    except Exception as error:  # each GL binding raises its own kind
-        if not os.environ.get("MUJOCO_GL"):
-            raise
-        raise _backend_error(error) from error
-    return mujoco
-
-
-def _backend_error(error: Exception) -> RenderingError:
-    backend = os.environ.get("MUJOCO_GL", "unset")
-    if backend == "disable":
-        return RenderingError(
-            "camera images need a GL backend, but MUJOCO_GL is 'disable' (robo sets that where "
-            f"it finds none of {', '.join(LIBRARIES.values())}); run `robo doctor` to see how to "
-            "install one"
-        )
-    reason = " ".join(str(error).split())
-    return RenderingError(
-        f"MuJoCo could not open the GL backend MUJOCO_GL={backend!r} "
-        f"({type(error).__name__}: {reason}); run `robo doctor` to see which backends work and "
-        "how to install one"
-    )
 
 
 def _fixed_camera(id: int) -> Any:
@@ -137,7 +77,7 @@ class ViewRenderer:
             with suppress(Exception):
                 self.close()
             self._gl = None
-            raise _backend_error(error) from error
+            raise backend_error(error) from error
         self._scene = mujoco.MjvScene(model, maxgeom=500)
         if profile == "fast":
             self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW.value] = 0

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from robo.errors import RoboError
+from robo.sim.gl import import_mujoco
 from robo.sim.mujoco.control import EndEffectorControl
-from robo.sim.mujoco.rendering import import_mujoco
 from robo.sim.mujoco.tasks import HOME, OPEN, Scene, Task
 
 RATE = 20.0
@@ -157,7 +157,7 @@ class Simulations:
         if self._mocap is not None:
             goal = self._mocap[index, 0]
             parts += [goal, goal - (qpos[:, 9:12] if self.task.has_cube else tool)]
-        target = qpos[:, 9:12] if self.task.has_cube else self._mocap[index, 0]
+        target = qpos[:, 9:12] if self.task.has_cube else self._mocap[index, 0]  # type: ignore[index]
         parts += [close_up(target - tool), self._control.fingers[index, None] / OPEN]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 

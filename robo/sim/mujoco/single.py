@@ -83,7 +83,7 @@ class MujocoEnvironment(Environment):
         return state, float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def set_camera_schedule(self, schedule: CameraSchedule | None) -> None:
-        """Render ``schedule`` from the next reset on."""
+        """Render ``schedule`` from the next reset or restored state on; None stops at once."""
         self._vector.set_camera_schedule(schedule)
 
     def episode_info(self) -> EpisodeInfo:

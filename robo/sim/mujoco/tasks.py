@@ -118,10 +118,15 @@ class Push(Task):
         return (flat < self.radius) & (scene.cube[:, 2] < 0.03)
 
     def progress(self, scene: Scene) -> np.ndarray:
-        """One third for the tool at the cube, two thirds for the cube at the disc."""
+        """One third for the tool at the cube, two thirds for the cube at the disc.
+
+        What a cube is off the table counts as distance too: carried above the disc, it is not
+        there yet.
+        """
         flat = np.linalg.norm((scene.cube - scene.goal)[:, :2], axis=1)
+        off = np.maximum(flat - self.radius, 0.0) + np.maximum(scene.cube[:, 2] - 0.02, 0.0)
         tool = np.linalg.norm(scene.tool - scene.cube, axis=1)
-        part = _closeness(tool - 0.04, 0.30) / 3 + 2 * _closeness(flat - self.radius, 0.20) / 3
+        part = _closeness(tool - 0.04, 0.30) / 3 + 2 * _closeness(off, 0.20) / 3
         return np.where(self.success(scene), 1.0, part)
 
 

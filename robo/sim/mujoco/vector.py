@@ -68,6 +68,7 @@ class MujocoVectorEnvironment(VectorEnvironment):
         self._generators = [np.random.default_rng(i) for i in range(num_envs)]
         self._episode_seed = np.zeros(num_envs, np.int64)
         self._schedule: CameraSchedule | None = None
+        self._pending: CameraSchedule | None = None
         self._renderer: ViewRenderer | None = None
         self._ready = False
         state = spaces.Box(-np.inf, np.inf, (state_size(self.rules),), np.float32)
@@ -77,14 +78,15 @@ class MujocoVectorEnvironment(VectorEnvironment):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def set_camera_schedule(self, schedule: CameraSchedule | None) -> None:
-        """Render ``schedule`` from now on: a resumed run goes on without a reset.
+        """Render ``schedule`` from the next reset or restored state on; None stops at once.
 
         Raises:
             RoboError: for a view that is not one of ``cameras``.
         """
         check_schedule(self.task, self.cameras, schedule)
-        self._close_renderer()
-        self._schedule = schedule
+        self._pending = schedule
+        if schedule is None:
+            self._use_schedule()
 
     def episode_info(self, env: int) -> EpisodeInfo:
         """Task, instruction and the seed that reproduces the episode by ``reset(seed=...)``."""
@@ -99,6 +101,7 @@ class MujocoVectorEnvironment(VectorEnvironment):
             RoboError: for a list of another length than ``num_envs``.
             RenderingError: where frames are asked for and no GL backend works.
         """
+        self._use_schedule()
         everyone = np.arange(self.num_envs)
         if seed is None:
             seeds = [self._next_seed(env) for env in range(self.num_envs)]
@@ -166,6 +169,7 @@ class MujocoVectorEnvironment(VectorEnvironment):
         self._episode_seed = np.array(state["episode_seed"])
         for generator, saved in zip(self._generators, state["generators"], strict=True):
             generator.bit_generator.state = saved
+        self._use_schedule()
         self._ready = True
 
     def current_observation(self) -> dict[str, np.ndarray]:
@@ -210,6 +214,12 @@ class MujocoVectorEnvironment(VectorEnvironment):
             "_success": mask,
         }
         infos["_final_info"] = mask
+
+    def _use_schedule(self) -> None:
+        """Let the schedule set last take effect."""
+        if self._pending != self._schedule:
+            self._close_renderer()
+            self._schedule = self._pending
 
     def _due(self, ended: np.ndarray, schedule: CameraSchedule) -> np.ndarray:
         """Environments whose current state (after autoreset) needs a frame."""

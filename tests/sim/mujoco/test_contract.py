@@ -114,3 +114,9 @@ def test_ids():
     assert {"mujoco/Reach", "mujoco/Push", "mujoco/Lift"} <= set(robo.tasks())
     with pytest.raises(UnknownTaskError):
         robo.make("mujoco/Juggle")
+
+
+@pytest.mark.parametrize("make", [robo.make, lambda id, **o: robo.make_vec(id, 2, **o)])
+def test_unknown_options_are_one_sentence(make):
+    with pytest.raises(RoboError, match="no option colour, shade; expected some of"):
+        make("mujoco/Lift", colour="red", shade=1, threads=1)

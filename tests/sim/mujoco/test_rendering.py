@@ -241,7 +241,7 @@ def test_missing_gl_is_one_sentence(environment, physics):
 
 @pytest.mark.slow
 def test_physics_runs_where_no_gl_library_is_installed():
-    without = "import robo.sim.mujoco.rendering as r; r.LIBRARIES = {'egl': 'libAbsent.so.1'}\n"
+    without = "import robo.sim.gl as gl; gl.LIBRARIES = {'egl': 'libAbsent.so.1'}\n"
     result = run(without + PROGRAM)
     lines = result.stdout.strip().splitlines()
     assert (result.returncode, result.stderr, lines[0]) == (0, "", "physics")

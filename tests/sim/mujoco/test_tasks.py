@@ -36,6 +36,14 @@ def test_reach_and_push_success():
     assert not push.success(scene((0, 0, 0), (0.6, 0.0, 0.05), (0.6, 0, 0)))[0]  # carried
 
 
+@pytest.mark.parametrize("height", [0.0301, 0.04, 0.06, 0.2])
+def test_push_progress_of_a_carried_cube_is_below_one(height):
+    carried = scene((0.6, 0, height), (0.6, 0, height), (0.6, 0, 0.0005))
+    assert not Push().success(carried)[0]
+    assert Push().progress(carried)[0] < 0.97
+    assert Push().progress(scene((0.6, 0, 0.03), (0.6, 0, 0.02), (0.6, 0, 0.0005)))[0] == 1
+
+
 def test_a_cube_lifted_by_the_simulated_hand_counts_and_a_thrown_one_does_not():
     env = MujocoVectorEnvironment("Lift", 2)
     env.reset(seed=0)
