@@ -155,7 +155,9 @@ class Lift(Task):
         distance = np.linalg.norm(scene.tool - scene.cube, axis=1)
         grasped = (distance < 0.025) & (np.abs(scene.opening - 0.02) < 0.004)
         height = np.clip((scene.cube[:, 2] - self.rest_height) / self.lift_height, 0.0, 1.0)
-        held = grasped | ((height > 0.1) & (distance < 0.04))  # a thrown cube is not held
+        # Neither a thrown cube is held, nor one that a finger tilts, which raises its centre too.
+        around = (distance < 0.04) & (np.abs(scene.opening - 0.02) < 0.010)
+        held = grasped | ((height > 0.1) & around)
         reach = np.where(held, 1.0, _closeness(distance, 0.30))
         return np.where(self.success(scene), 1.0, (reach + held + np.where(held, height, 0.0)) / 3)
 

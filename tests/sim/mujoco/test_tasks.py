@@ -27,6 +27,15 @@ def test_lift_needs_the_cube_in_the_hand_and_high():
     assert 2 / 3 < lift.progress(held_low)[0] < 1
 
 
+@pytest.mark.parametrize("opening", [0.0, 0.04])
+def test_a_cube_tilted_by_a_finger_is_not_held(opening):
+    """Its centre rises by a centimetre, but the fingers are not around it."""
+    tilted = scene((0.5, 0.0, 0.05), (0.5, 0.02, 0.031), opening=opening)
+    assert Lift().progress(tilted)[0] < 1 / 3
+    gripped = scene((0.5, 0.0, 0.033), (0.5, 0.0, 0.031), opening=0.021)
+    assert Lift().progress(gripped)[0] > 2 / 3
+
+
 def test_reach_and_push_success():
     assert Reach().success(scene((0.5, 0, 0.2), goal=(0.51, 0, 0.21)))[0]
     assert not Reach().success(scene((0.5, 0, 0.2), goal=(0.52, 0, 0.22)))[0]
