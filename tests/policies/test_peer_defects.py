@@ -71,8 +71,6 @@ def test_timeout_bootstraps_the_final_observation(task: str) -> None:
 @pytest.mark.parametrize("backend", ["native", "in_process", "threads", "workers"])
 def test_autoreset_final_observation_is_not_the_reset_observation(task: str, backend: str) -> None:
     """Gymnasium#1103, SB3#1787, envpool#194: the final observation is the state after the step."""
-    if backend == "native" and task.startswith("gym/"):
-        pytest.skip("gymnasium's environments have no native backend here")
     vector = robo.make_vec(task, 2, backend, **TASKS[task])
     single = robo.make(task, **TASKS[task])
     vector.action_space.seed(0)
