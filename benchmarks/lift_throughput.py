@@ -10,7 +10,6 @@ steps per wall second.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -86,7 +85,7 @@ def learning() -> Callable[[int], None]:
 
 def main(options: Options) -> None:
     """Interleave both sides, print and write the JSON."""
-    from _study import machine
+    from _study import machine, publish
 
     sides = {"ours": learning(), "physics": physics()}
     rates: dict[str, list[float]] = {name: [] for name in sides}
@@ -114,10 +113,7 @@ def main(options: Options) -> None:
         "repeats": options.repeats,
         "machine": machine(),
     }
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    publish(result, options.out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ each) and are quoted, not run here.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections import deque
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from _study import machine
+from _study import machine, publish
 
 WINDOW = 50
 QUOTED = {
@@ -108,10 +107,7 @@ def main(options: Options) -> None:
         "peers_are": "quoted from one earlier measurement, not run here",
         "machine": machine(),
     }
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    publish(result, options.out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ are what the ratio is made of, because wall time on a shared machine measures th
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from _study import machine
+from _study import machine, publish
 
 PEER = "stable-baselines3"
 
@@ -182,11 +181,7 @@ def main(options: Options) -> None:
         "versions": {name: version(name) for name in packages},
         "machine": machine(),
     }
-    text = json.dumps(result)
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(text)
+    publish(result, options.out)
 
 
 if __name__ == "__main__":

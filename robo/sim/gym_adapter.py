@@ -256,7 +256,6 @@ def make_vec(
     """
     if backend not in ("auto", "native"):
         return None
-    choose_backend()  # looking for mujoco.batch imports MuJoCo
     from robo.sim.native_gym.make import make_native
 
     return make_native(task.removeprefix(PREFIX), num_envs, **options)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from robo.sim.gl import choose_backend
 from robo.sim.native_gym.dynamics import Dynamics
 
 
@@ -16,6 +17,7 @@ def batch_available() -> bool:
     """Whether this MuJoCo steps batches (``mujoco.batch``, since 3.17)."""
     if importlib.util.find_spec("mujoco") is None:
         return False
+    choose_backend()  # looking for mujoco.batch imports MuJoCo
     return importlib.util.find_spec("mujoco.batch") is not None
 
 
