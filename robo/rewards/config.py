@@ -22,8 +22,11 @@ class RewardConfigError(RoboError):
 class RewardConfig:
     """Which reward a policy learns from."""
 
-    kind: Literal["environment", "success", "grm"] = "environment"
-    """The environment's own reward, its sparse success, or success shaped by a GRM."""
+    kind: Literal[
+        "environment", "success", "grm", "route_completion", "roach", "additive", "nuplan"
+    ] = "environment"
+    """The environment's own reward, its sparse success, success shaped by a GRM; for driving
+    CaRL's route completion, and Roach's, CaRL's additive and nuPlan's to compare with."""
     grm: Path | None = None
     """Folder of a fitted GRM (robo fit grm); needed by kind grm only."""
     mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
@@ -38,6 +41,8 @@ class RewardConfig:
     """With gold grm: solved where the potential reaches 1 minus this."""
     device: str = "cpu"
     """Torch device on which the GRM scores frames."""
+    nuplan: Literal["regular", "survival", "weighted"] = "regular"
+    """Which of CaRL's nuPlan rewards; kind nuplan only."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -72,6 +77,8 @@ def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Rew
         return EnvironmentReward()
     if config.kind == "success":
         return SuccessReward()
+    if config.kind != "grm":
+        return _driving_reward(config)
     if config.grm is None:
         raise RewardConfigError(
             "reward kind is 'grm' but no GRM folder is given: fit one with `robo fit grm` and "
@@ -87,6 +94,20 @@ def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Rew
         Path(config.grm), mode=config.mode, stride=config.stride, device=config.device
     )
     return shape(config, potential, gamma, timeout)
+
+
+def _driving_reward(config: RewardConfig) -> Reward:
+    from robo.rewards.driving import AdditiveReward, NuplanConfig, NuplanReward, RoachReward
+    from robo.rewards.route_completion import RouteCompletionReward
+
+    if config.kind == "nuplan":
+        return NuplanReward(NuplanConfig(config.nuplan))
+    kinds = {
+        "route_completion": RouteCompletionReward,
+        "roach": RoachReward,
+        "additive": AdditiveReward,
+    }
+    return kinds[config.kind]()
 
 
 def shape(

@@ -7,7 +7,7 @@ from typing import Any
 from robo.rollout import CameraSchedule, RewardTerms, Rollout
 
 
-class _Memoryless:
+class Memoryless:
     """A reward that reads neither frames nor signals and fits every learner."""
 
     camera: CameraSchedule | None = None
@@ -24,7 +24,7 @@ class _Memoryless:
         """Nothing to restore."""
 
 
-class SuccessReward(_Memoryless):
+class SuccessReward(Memoryless):
     """1 on the step on which the task is solved, otherwise 0; paid once, as success ends it."""
 
     def __call__(self, rollout: Rollout) -> RewardTerms:
@@ -35,7 +35,7 @@ class SuccessReward(_Memoryless):
         return RewardTerms(total, {"success": total})
 
 
-class EnvironmentReward(_Memoryless):
+class EnvironmentReward(Memoryless):
     """The environment's own reward, as it is."""
 
     def __call__(self, rollout: Rollout) -> RewardTerms:
