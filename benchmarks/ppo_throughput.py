@@ -1,122 +1,157 @@
-"""PPO training speed, environment steps per second, against Stable-Baselines3.
+"""PPO training speed, environment steps per second, beside four libraries.
 
-Equal networks (two tanh MLPs of 64x64), hyper-parameters, gymnasium environments stepped in
-this process, one thread. Runs are interleaved; figures are medians. CPU seconds of the process
-are what the ratio is made of, because wall time on a shared machine measures the neighbours.
+Stable-Baselines3, sbx, skrl and rsl_rl, with equal networks and hyper-parameters
+(``_ppo_sides.py``). Every run is a process of its own on one core with one thread; runs take
+turns, so that what disturbs one disturbs all. Two tables come from them:
 
-    python benchmarks/ppo_throughput.py --repeats 5 --out benchmarks/results/ppo_throughput.json
+* ``sync``: all step gymnasium's SyncVectorEnv;
+* ``best``: each steps the backend on which it is fastest here (ours: native or EnvPool; theirs:
+  Sync, their own loop where they have one, or EnvPool).
+
+Finished runs are files in the work folder: interrupt it, repeat the command, and it goes on. A
+library that is not installed is reported under ``missing`` with the line that installs it.
+
+    python benchmarks/ppo_throughput.py --out benchmarks/results/ppo_throughput.json
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import tyro
-from _study import machine, publish
-
-PEER = "stable-baselines3"
-
-
-@dataclass(frozen=True)
-class Workload:
-    """One row of the table."""
-
-    name: str
-    task: str
-    envs: int
-    steps: int
-    epochs: int
-    minibatch: int
-
+from _ppo_sides import LIBRARIES, OURS, Workload, make_side, missing
+from _study import Run, Study, execute, machine, one_thread, publish
 
 WORKLOADS = (
-    Workload("HalfCheetah 16x128, 5 epochs, minibatch 512", "HalfCheetah-v5", 16, 128, 5, 512),
-    Workload("Pendulum 16x256, 10 epochs, minibatch 1024", "Pendulum-v1", 16, 256, 10, 1024),
-    Workload("Pendulum 8x256, 10 epochs, minibatch 64", "Pendulum-v1", 8, 256, 10, 64),
+    Workload(
+        "HalfCheetah 16x128, 5 epochs, minibatch 512", "HalfCheetah-v5", 16, 128, 5, 512, 1000
+    ),
+    Workload("Pendulum 16x256, 10 epochs, minibatch 1024", "Pendulum-v1", 16, 256, 10, 1024, 200),
+    Workload("Pendulum 8x256, 10 epochs, minibatch 64", "Pendulum-v1", 8, 256, 10, 64, 200),
 )
+TABLES = {"sync": "gymnasium Sync", "best": "best backend of each"}
+TARGETS = {"sync": (1.5, 2.0, 2.5), "best": (1.8, 3.0, 3.0)}
+PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "jax", "envpool")
 
 
 @dataclass(frozen=True)
 class Options:
-    """Measure PPO's throughput against Stable-Baselines3."""
+    """Measure PPO's throughput beside four other libraries."""
 
     repeats: int = 5
     """Interleaved runs of each side."""
-    steps: int = 16_384
-    """Environment steps per run, rounded up to whole rollouts."""
-    backend: str = "in_process"
-    """Vector backend of our side; in_process steps gymnasium as the peer does, native steps many
-    environments at a time (our environments then count, not the learner alone)."""
-    env_threads: int = 1
-    """Threads of the native backend's physics; the peer has one."""
+    steps: int = 32_768
+    """Environment steps per run, rounded up to whole rollouts; one rollout before is not timed."""
+    libraries: tuple[str, ...] = tuple(LIBRARIES)
+    """Sides to run."""
+    workloads: tuple[int, ...] = (0, 1, 2)
+    """Rows to run."""
+    core: int = -1
+    """Position, among the cores that this process may use, of the one that all runs are pinned
+    to; libraries that start threads of their own are then held to one like the others."""
+    minutes: float | None = None
+    """Start no run later than this; repeat the command to go on."""
+    work: Path = Path("runs/benchmarks/ppo_throughput")
+    """Folder of the finished runs."""
     out: Path | None = None
     """JSON file to write."""
 
 
-def ours(work: Workload, options: Options) -> tuple[Callable[[int], None], str]:
-    """A function that trains for a number of rollouts, and the backend that steps for it."""
-    import robo
-    from robo.policies.actor_critic import ActorCritic
-    from robo.policies.collector import Collector
-    from robo.policies.ppo import PPO, PPOConfig
-    from robo.rollout import RewardTerms
-    from robo.sim.registry import GENERIC_BACKENDS
+def run_one(run: Run, folder: Path) -> dict[str, Any]:
+    """One side, one workload, in a process of its own."""
+    settings = run.settings
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[settings["core"]]})
+    from robo.policies.threads import set_threads
 
-    generic = options.backend in GENERIC_BACKENDS
-    threads = {} if generic else {"threads": options.env_threads}
-    env = robo.make_vec(f"gym/{work.task}", work.envs, backend=options.backend, **threads)
-    space: Any = env.single_observation_space
-    policy = ActorCritic(space, env.single_action_space, seed=0)
-    config = PPOConfig(
-        epochs=work.epochs, minibatch_size=work.minibatch, normalise_observation=False
-    )
-    learner, collector = PPO(config, policy, seed=0), Collector(env, policy, work.steps)
-
-    def train(rollouts: int) -> None:
-        for _ in range(rollouts):
-            rollout = collector.collect()
-            learner.update(rollout, RewardTerms(rollout.env_reward, {"env": rollout.env_reward}))
-
-    return train, env.backend
-
-
-def theirs(work: Workload) -> Callable[[int], None]:
-    """The same in Stable-Baselines3."""
-    import gymnasium
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.vec_env import DummyVecEnv
-
-    env = DummyVecEnv([lambda: gymnasium.make(work.task) for _ in range(work.envs)])
-    model = PPO(
-        "MlpPolicy",
-        env,
-        n_steps=work.steps,
-        batch_size=work.minibatch,
-        n_epochs=work.epochs,
-        device="cpu",
-        seed=0,
-    )
-
-    def train(rollouts: int) -> None:
-        model.learn(rollouts * work.steps * work.envs, reset_num_timesteps=False)
-
-    return train
-
-
-def measure(train: Callable[[int], None], rollouts: int, steps: int) -> dict[str, float]:
-    """Steps per second of wall time and of process CPU time."""
+    set_threads(1)
+    work = Workload(**settings["workload"])
+    size = work.envs * work.steps
+    rollouts = max(1, -(-settings["steps"] // size))
+    train = make_side(settings["library"], settings["backend"], work, settings["seed"])
+    train(1)
     wall, cpu = time.perf_counter(), time.process_time()
     train(rollouts)
-    return {
-        "wall": rollouts * steps / (time.perf_counter() - wall),
-        "cpu": rollouts * steps / (time.process_time() - cpu),
-    }
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {"wall": rollouts * size / wall, "cpu": rollouts * size / cpu, "steps": rollouts * size}
+
+
+def plan(options: Options) -> tuple[list[Run], dict[str, str]]:
+    """Runs in the order in which they take turns, and what cannot run with its install line."""
+    runs, absent = [], {}
+    for repeat in range(options.repeats):
+        for index in options.workloads:
+            for library in options.libraries:
+                for backend in LIBRARIES[library].backends:
+                    line = missing(library, backend)
+                    if line is not None:
+                        absent[f"{library} on {backend}"] = line
+                        continue
+                    settings = {
+                        "library": library,
+                        "backend": backend,
+                        "workload": asdict(WORKLOADS[index]),
+                        "steps": options.steps,
+                        "core": options.core,
+                        "seed": repeat,
+                        "versions": versions(),
+                    }
+                    name = f"{index}-{library}-{backend}-{repeat}"
+                    runs.append(Run(name, settings))
+    return runs, absent
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a figure depends on and that is installed."""
+    found = {}
+    for name in (*PACKAGES, *(name for name in LIBRARIES if name != OURS)):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+Figures = dict[tuple[str, str], list[dict[str, float]]]
+"""(library, backend) to its runs of one workload, by repeat."""
+
+
+def figures_of(study: Study, runs: list[Run], work: Workload) -> Figures:
+    """Finished runs of one workload."""
+    found: Figures = {}
+    for run in runs:
+        if run.settings["workload"] == asdict(work):
+            result = study.result(run)
+            if result is not None:
+                side = (run.settings["library"], run.settings["backend"])
+                found.setdefault(side, []).append(result)
+    return found
+
+
+def chosen(figures: Figures, table: str, clock: str = "cpu") -> dict[str, str]:
+    """Library to the backend that it is shown with in ``table``."""
+    sides: dict[str, str] = {}
+    for library in {library for library, _ in figures}:
+        backends = [backend for name, backend in figures if name == library]
+        if table == "sync":
+            backends = [backend for backend in backends if backend == "sync"]
+        if backends:
+            sides[library] = max(
+                backends, key=lambda backend: median(figures[(library, backend)], clock)
+            )
+    return sides
+
+
+def median(runs: list[dict[str, float]], clock: str) -> float:
+    """Median steps per second of one clock."""
+    return statistics.median(run[clock] for run in runs)
 
 
 def summary(runs: list[dict[str, float]], clock: str) -> dict[str, float]:
@@ -125,63 +160,95 @@ def summary(runs: list[dict[str, float]], clock: str) -> dict[str, float]:
     return {"median": statistics.median(figures), "low": min(figures), "high": max(figures)}
 
 
-def row_of(work: Workload, options: Options) -> dict[str, Any]:
-    """Measure one workload on both sides, taking turns."""
-    size = work.envs * work.steps
-    rollouts = max(1, -(-options.steps // size))
-    train_ours, backend = ours(work, options)
-    sides = {"ours": train_ours, PEER: theirs(work)}
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
-    for train in sides.values():
-        train(1)
-    for _ in range(options.repeats):
-        for name, train in sides.items():
-            runs[name].append(measure(train, rollouts, size))
-    ratios = {
-        clock: [a[clock] / b[clock] for a, b in zip(runs["ours"], runs[PEER], strict=True)]
-        for clock in ("cpu", "wall")
+def row_of(figures: Figures, work: Workload, table: str, target: float) -> dict[str, Any] | None:
+    """One row; None where our side or every peer is missing."""
+    sides = chosen(figures, table)
+    if OURS not in sides or len(sides) < 2:
+        return None
+    runs = {
+        library: figures[(library, sides[library])] for library in LIBRARIES if library in sides
     }
+    ratios = {clock: ratio(figures, table, clock) for clock in ("cpu", "wall")}
+    best = max((name for name in runs if name != OURS), key=lambda name: median(runs[name], "cpu"))
+    paired = [a["cpu"] / b["cpu"] for a, b in zip(runs[OURS], runs[best], strict=False)]
     return {
-        "name": work.name,
+        "name": f"{TABLES[table]}: {work.name}",
+        "table": table,
         "unit": "environment steps per process CPU second",
-        "ours": summary(runs["ours"], "cpu")["median"],
-        "peers": {PEER: summary(runs[PEER], "cpu")["median"]},
-        "ratio_to_best": statistics.median(ratios["cpu"]),
-        "ratio_range": [min(ratios["cpu"]), max(ratios["cpu"])],
-        "ratio_wall": statistics.median(ratios["wall"]),
-        "cpu": {name: summary(some, "cpu") for name, some in runs.items()},
-        "wall": {name: summary(some, "wall") for name, some in runs.items()},
-        "backend": backend,
+        "ours": median(runs[OURS], "cpu"),
+        "peers": {name: median(some, "cpu") for name, some in runs.items() if name != OURS},
+        "best_peer": best,
+        "ratio_to_best": ratios["cpu"],
+        "ratio_range": [min(paired), max(paired)],
+        "ratio_wall": ratios["wall"],
+        "target": target,
+        "cpu": {shown(name): summary(some, "cpu") for name, some in runs.items()},
+        "wall": {shown(name): summary(some, "wall") for name, some in runs.items()},
+        "backends": {shown(name): backend for name, backend in sides.items()},
         "workload": asdict(work),
-        "steps_per_run": rollouts * size,
-        "runs": options.repeats,
+        "runs": min(len(some) for some in runs.values()),
     }
+
+
+def shown(library: str) -> str:
+    """Key of a side in a row."""
+    return "ours" if library == OURS else library
+
+
+def ratio(figures: Figures, table: str, clock: str) -> float:
+    """Our median over that of the best peer, each with its best backend by this clock."""
+    sides = chosen(figures, table, clock)
+    medians = {name: median(figures[(name, backend)], clock) for name, backend in sides.items()}
+    return medians.pop(OURS) / max(medians.values())
 
 
 def main(options: Options) -> None:
     """Measure every workload; the last line printed is one JSON object."""
-    from robo.policies.threads import set_threads
+    one_thread()
+    runs, absent = plan(options)
+    study = Study(options.work)
+    done = [0]
 
-    set_threads(1)
-    rows = []
-    for work in WORKLOADS:
-        row = row_of(work, options)
-        rows.append(row)
-        print(
-            f"{work.name}: ours {row['ours']:,.0f}, {PEER} {row['peers'][PEER]:,.0f} steps/CPU s,"
-            f" ratio {row['ratio_to_best']:.2f} (wall {row['ratio_wall']:.2f})"
-        )
-    packages = ("torch", "numpy", "gymnasium", "mujoco", PEER)
+    def tell(run: Run, result: dict[str, Any] | None) -> None:
+        done[0] += 1
+        speed = "failed" if result is None else f"{result['cpu']:,.0f} steps/CPU s"
+        print(f"[{done[0]}] {run.name}: {speed}", flush=True)
+
+    failed = execute(study, runs, run_one, 1, options.minutes, tell)
+    rows: list[dict[str, Any]] = []
+    for table in TABLES:
+        for index in options.workloads:
+            work = WORKLOADS[index]
+            found = figures_of(study, runs, work)
+            row = row_of(found, work, table, TARGETS[table][index])
+            if row is not None:
+                rows.append(row)
+                tell_row(row)
     result = {
         "benchmark": "ppo_throughput",
         "rows": rows,
-        "backend": options.backend,
+        "complete": not study.missing(runs),
+        "missing": absent,
+        "failed": [run.name for run in failed],
         "threads": 1,
-        "env_threads": options.env_threads,
-        "versions": {name: version(name) for name in packages},
+        "steps_per_run": options.steps,
+        "versions": versions(),
         "machine": machine(),
     }
+    for side, line in absent.items():
+        print(f"not measured: {side}; {line}")
     publish(result, options.out)
+
+
+def tell_row(row: dict[str, Any]) -> None:
+    """Print one row."""
+    peers = ", ".join(
+        f"{name} ({row['backends'][name]}) {speed:,.0f}" for name, speed in row["peers"].items()
+    )
+    print(
+        f"{row['name']}: ours ({row['backends']['ours']}) {row['ours']:,.0f}; {peers}; ratio "
+        f"{row['ratio_to_best']:.2f} (wall {row['ratio_wall']:.2f}), target {row['target']}"
+    )
 
 
 if __name__ == "__main__":

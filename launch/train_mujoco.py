@@ -1,6 +1,6 @@
 """Train a policy on a MuJoCo task from camera frames: progress model, shaping, PPO.
 
-    python launch/train_mujoco.py --out runs/lift --grm runs/grm
+    python launch/train_mujoco.py --out runs/lift --grm runs/grm [--nproc 4]
 
 reads top to bottom: environments, reward, learner, evaluation over seeds that training has not
 seen. It uses the parts that `robo train` uses; change any of them here.
@@ -10,22 +10,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import tyro
-
-# trainer imports torch._dynamo, which must come before the first GL context.
-from robo.policies.trainer import Trainer  # isort: skip
 
 import robo
 from robo.assess.statistics import wilson
 from robo.errors import RoboError
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.evaluate import evaluate, parse_seeds
+from robo.policies.launcher import ProcessConfig, run_in_processes, train_rank
 from robo.policies.ppo import PPOConfig
 from robo.policies.run_folder import RunFolder, find_policy
 from robo.policies.train_config import TrainConfig, lift_network, lift_ppo
-from robo.rewards.config import RewardConfig, make_reward
+from robo.rewards.config import RewardConfig
 from robo.storage import write_json
 
 
@@ -40,7 +38,7 @@ class Config:
     task: Literal["mujoco/Reach", "mujoco/Push", "mujoco/Lift"] = "mujoco/Lift"
     """Which task."""
     num_envs: int = 64
-    """Environments stepped together."""
+    """Environments of all processes together."""
     total_steps: int = 300_000
     """Environment steps, over all environments."""
     seed: int = 0
@@ -53,6 +51,10 @@ class Config:
     """Seeds that stop the run."""
     report_seeds: str = "5000-5099"
     """Seeds of the closing evaluation; training has seen none of them."""
+    processes: Annotated[ProcessConfig, tyro.conf.arg(name="")] = field(
+        default_factory=ProcessConfig
+    )
+    """Processes and machines; the result is that of one process, up to rounding."""
     resume: bool = False
     """Go on from the newest checkpoint."""
 
@@ -73,14 +75,17 @@ def main(config: Config) -> None:
         evaluate_seeds=config.selection_seeds,
         stop_success=1.0,
     )
-    reward = make_reward(reward_config, config.ppo.gamma, config.ppo.timeout)
-    env = robo.make_vec(config.task, config.num_envs)
-    trainer = Trainer(train, env, reward, config.out)
-    try:
-        result = trainer.run(resume=config.resume)
-    finally:
-        trainer.close()
+    # Environments, reward and learner are put together by robo.policies.trainer.make_trainer.
+    arguments = (train, config.out, config.resume, True)
+    if config.processes.several:
+        result = run_in_processes(config.processes, train_rank, *arguments)
+    else:
+        result = train_rank(*arguments)
+    report(config, result)
 
+
+def report(config: Config, result: dict[str, Any]) -> None:
+    """Evaluate over seeds that neither training nor selection has seen."""
     policy = ActorCritic.load(find_policy(config.out))
     seeds = parse_seeds(config.report_seeds)
     env = robo.make_vec(config.task, min(config.num_envs, len(seeds)))

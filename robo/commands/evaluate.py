@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from robo.errors import RoboError
+from robo.policies.train_config import check_options
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class Evaluate:
     """Task id; `robo tasks` lists them."""
     seeds: str = "5000-5099"
     """Seeds A-B of the initial states; use none that selected the policy."""
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
+    """The simulator's own options, name and value in turn, over those of the training run (which
+    count where the task is the same): --options town Town01."""
     num_envs: int = 16
     """Environments stepped together."""
     backend: str = "auto"
@@ -36,6 +40,7 @@ class Evaluate:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
+        check_options(self.options)
         if self.num_envs < 1 or self.threads < 1:
             raise RoboError(
                 f"num_envs is {self.num_envs} and threads is {self.threads}, expected at least 1 "
@@ -51,7 +56,8 @@ class Evaluate:
 
         Returns:
             ``success_rate``, ``episodes``, ``successes``, ``interval`` (low, high),
-            ``confidence``, ``mean_return``, ``mean_length``, ``seeds``, ``task``, ``backend``,
+            ``confidence``, ``mean_return``, ``mean_length``, ``signals`` (of each, the mean of
+            its values at the end of episodes), ``seeds``, ``task``, ``options``, ``backend``,
             ``policy`` (the folder that was used), ``outcomes`` per seed.
 
         Raises:
@@ -60,7 +66,7 @@ class Evaluate:
         from robo.assess.statistics import wilson
         from robo.policies.actor_critic import ActorCritic
         from robo.policies.evaluate import evaluate, parse_seeds
-        from robo.policies.run_folder import find_policy
+        from robo.policies.run_folder import find_policy, training_options
         from robo.policies.threads import set_threads
         from robo.sim.registry import make_vec
 
@@ -68,7 +74,8 @@ class Evaluate:
         seeds = parse_seeds(self.seeds)
         folder = find_policy(self.policy)
         actor_critic = ActorCritic.load(folder)
-        env = make_vec(self.task, min(self.num_envs, len(seeds)), backend=self.backend)
+        options = {**training_options(self.policy, self.task), **self.options}
+        env = make_vec(self.task, min(self.num_envs, len(seeds)), backend=self.backend, **options)
         try:
             check_fit(actor_critic, env, folder)
             score = evaluate(actor_critic, env, seeds, deterministic=not self.stochastic)
@@ -84,6 +91,7 @@ class Evaluate:
             "confidence": self.confidence,
             "seeds": self.seeds,
             "task": self.task,
+            "options": options,
             "backend": backend,
             "policy": str(folder),
             "outcomes": outcomes,
@@ -96,7 +104,8 @@ class Evaluate:
             f"{self.task}: success {score['success_rate']:.1%}, {score['successes']} of "
             f"{score['episodes']} episodes ({self.confidence:.0%} interval {low:.1%} to "
             f"{high:.1%})\nseeds {self.seeds}, mean length {score['mean_length']:.1f} steps, mean "
-            f"return {score['mean_return']:.4g}, policy {folder}",
+            f"return {score['mean_return']:.4g}, policy {folder}"
+            + "".join(f"\n{name} {value:.4g}" for name, value in score["signals"].items()),
             highlight=False,
             markup=False,
         )

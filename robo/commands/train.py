@@ -8,17 +8,22 @@ from typing import Annotated, Any
 
 import tyro
 
+from robo.policies.launcher import ProcessConfig
 from robo.policies.train_config import TrainConfig
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a policy by PPO on any reward."""
+    """Train a policy by PPO on any reward, with one process or many."""
 
     out: Path
     """Run folder."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     """The run."""
+    processes: Annotated[ProcessConfig, tyro.conf.arg(name="")] = field(
+        default_factory=ProcessConfig
+    )
+    """Processes and machines; the result is that of one process, up to rounding."""
     resume: bool = False
     """Go on from the newest checkpoint in --out."""
     quiet: bool = False
@@ -32,11 +37,9 @@ class Train:
         Raises:
             RoboError: unknown task, parts that do not fit, damaged checkpoints, full disk.
         """
-        # trainer imports torch._dynamo, which must come before the environment's GL context.
-        from robo.policies.trainer import make_trainer
+        from robo.policies.launcher import run_in_processes, train_rank
 
-        trainer = make_trainer(self.config, self.out, show=not self.quiet)
-        try:
-            return trainer.run(resume=self.resume)
-        finally:
-            trainer.close()
+        arguments = (self.config, self.out, self.resume, not self.quiet)
+        if self.processes.several:
+            return run_in_processes(self.processes, train_rank, *arguments)
+        return train_rank(*arguments)

@@ -1,4 +1,4 @@
-"""The actor-critic: a policy and a value function over one Dict observation.
+"""The actor-critic over states: two MLPs.
 
 Acting runs in numpy on views of the parameters: for small networks torch's dispatch costs more
 than the arithmetic. Learning runs through :meth:`ActorCritic.evaluate` (autograd) or, for tanh
@@ -7,23 +7,20 @@ networks on a CPU, through ``robo.policies.fast_mlp``.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robo.errors import RoboError
 from robo.policies import networks
-from robo.policies.distributions import Categorical, DiagonalGaussian, Distribution
 from robo.policies.learner_config import NetworkConfig
-from robo.policies.normalise import RunningNormaliser
+from robo.policies.policy import Policy
 
 
-class ActorCritic(nn.Module):
+class ActorCritic(Policy):
     """Separate actor and critic MLPs that read ``observation["state"]``.
 
     The critic may also read ``critic_feature_dim`` numbers that the reward gives out (a held
@@ -42,36 +39,23 @@ class ActorCritic(nn.Module):
 
         Raises:
             RoboError: where the spaces are not a Dict with a 1-D ``state`` Box, and a 1-D Box
-                or a Discrete.
+                or a Discrete, or ``config`` is of a network that reads images.
         """
-        super().__init__()
-        self.config = config or NetworkConfig()
-        self.observation_space = observation_space
-        self.action_space = action_space
-        self.critic_feature_dim = critic_feature_dim
-        self.state_dim = _state_dim(observation_space)
-        self.distribution: Distribution = _distribution(action_space)
-        self.normaliser = RunningNormaliser(self.state_dim)
+        super().__init__(observation_space, action_space, config, critic_feature_dim)
+        if self.config.kind != "mlp":
+            raise RoboError(
+                f"network kind {self.config.kind!r} reads images, ActorCritic is the mlp: build "
+                "it by robo.policies.policy_files.make_policy"
+            )
         draw = torch.Generator().manual_seed(seed)
         hidden, activation = self.config.hidden, self.config.activation
         inputs = self.state_dim
         self.actor = networks.mlp((inputs, *hidden, self.distribution.size), activation, 0.01, draw)
         self.critic = networks.mlp((inputs + critic_feature_dim, *hidden, 1), activation, 1.0, draw)
-        self.log_std: nn.Parameter | None = None
-        if isinstance(self.distribution, DiagonalGaussian):
-            start = torch.full((self.distribution.size,), math.log(self.config.initial_std))
-            self.log_std = nn.Parameter(start)
-        self._flat: Tensor | None = None
         # Kept because walking the modules for them takes longer than a small forward pass.
         self._actor_parameters = list(self.actor.parameters())
         self._acting_key: tuple[int, ...] | None = None
         self._acting_layers: list[tuple[np.ndarray, np.ndarray]] = []
-
-    @property
-    def flat(self) -> Tensor:
-        """All parameters as one vector of which they are views."""
-        self._flat = networks.flat_parameters(self, self._flat)
-        return self._flat
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -80,54 +64,13 @@ class ActorCritic(nn.Module):
 
     # ------------------------------------------------------------------ acting (numpy)
 
-    def act(
-        self,
-        observation: dict[str, np.ndarray],
-        generator: np.random.Generator,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Choose an action per environment.
-
-        What is returned is what the policy drew, and what a learner must store: continuous
-        actions are *not* clipped here, so that their log probability is exact. Environments get
-        :meth:`environment_action` of it.
-
-        Args:
-            observation: key to array ``[N, ...]``.
-            generator: draws the noise.
-            deterministic: take the mode (the mean, or the likeliest choice).
-
-        Returns:
-            Action, float32 ``[N, A]`` or int64 ``[N]``, and its log probability, float32 ``[N]``.
-
-        Raises:
-            RoboError: where the observation has another size, or an action is NaN or infinite.
-        """
+    def actor_output(self, observation: dict[str, np.ndarray]) -> np.ndarray:
+        """What describes the action distribution, ``[N, distribution.size]``."""
         state = observation["state"]
         if state.ndim != 2 or state.shape[1] != self.state_dim:
             raise RoboError(self._wrong_size(state.shape))
         inputs = self.normaliser.numpy(state)
-        output = networks.forward_numpy(self._layers(), self.config.activation, inputs)
-        log_std = None if self.log_std is None else self.log_std.detach().cpu().numpy()
-        if deterministic:
-            action, log_prob = self.distribution.mode(output, log_std)
-        else:
-            action, log_prob = self.distribution.sample(output, log_std, generator)
-        # A diverged mean shows in the action, diverged logits in the log probability.
-        if not (np.isfinite(log_prob).all() and np.isfinite(action).all()):
-            raise RoboError(self._not_finite(state, action, log_prob))
-        return action, log_prob
-
-    def environment_action(self, action: np.ndarray) -> np.ndarray:
-        """What the environment gets for ``action [N, ...]`` of :meth:`act`.
-
-        Continuous actions are clipped to the space; discrete ones are counted from its start.
-        """
-        space = self.action_space
-        if isinstance(space, gymnasium.spaces.Discrete):
-            return action + int(space.start)
-        assert isinstance(space, gymnasium.spaces.Box)
-        return np.minimum(np.maximum(action, space.low), space.high).astype(space.dtype, copy=False)
+        return networks.forward_numpy(self._layers(), self.config.activation, inputs)
 
     def _layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         parameters = self._actor_parameters
@@ -141,25 +84,6 @@ class ActorCritic(nn.Module):
             self._acting_key = key
         return self._acting_layers
 
-    def _wrong_size(self, shape: tuple[int, ...]) -> str:
-        return (
-            f"this policy reads observation['state'] of shape [N, {self.state_dim}], but got "
-            f"{list(shape)}: it was made for another task or another version of it"
-        )
-
-    def _not_finite(self, state: np.ndarray, action: np.ndarray, log_prob: np.ndarray) -> str:
-        finite = np.isfinite(action).reshape(len(action), -1).all(1) & np.isfinite(log_prob)
-        env = int(np.flatnonzero(~finite)[0])
-        if not np.isfinite(state[env]).all():
-            return (
-                f"observation['state'] of environment {env} holds NaN or infinity, so the policy "
-                "has no action for it: look at the simulator or sensor that made it"
-            )
-        return (
-            f"the policy's action for environment {env} is NaN or infinite: its parameters have "
-            "diverged; go back to an earlier checkpoint and lower the learning rate"
-        )
-
     # ------------------------------------------------------------------ learning (torch)
 
     def critic_inputs(self, state: Tensor, critic_features: Tensor | None) -> Tensor:
@@ -168,15 +92,10 @@ class ActorCritic(nn.Module):
         Raises:
             RoboError: where the features' width is not ``critic_feature_dim``.
         """
-        width = 0 if critic_features is None else int(critic_features.shape[-1])
-        if width != self.critic_feature_dim:
-            raise RoboError(
-                f"this critic reads {self.critic_feature_dim} features from the reward, but got "
-                f"{width}: build the policy with critic_feature_dim of the reward it trains on"
-            )
+        self.check_features(critic_features)
         if state.shape[-1] != self.state_dim:
             raise RoboError(self._wrong_size(tuple(state.shape)))
-        inputs = self.normaliser(state)
+        inputs = self.normaliser(state, self._actor_parameters[0].dtype)
         if critic_features is None:
             return inputs
         return torch.cat([inputs, critic_features.to(inputs)], -1)
@@ -206,36 +125,13 @@ class ActorCritic(nn.Module):
 
     # ------------------------------------------------------------------ files
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``policy.safetensors`` and ``policy.json`` to ``folder``, atomically."""
-        from robo.policies.policy_files import save_policy
-
-        save_policy(self, Path(folder))
-
     @classmethod
     def load(cls, folder: str | Path) -> ActorCritic:
-        """Read what :meth:`save` wrote.
+        """Read what :meth:`save` wrote, of whatever kind the saved network is.
 
         Raises:
             CheckpointError: where a file is missing, damaged or of another shape.
         """
         from robo.policies.policy_files import load_policy
 
-        return load_policy(Path(folder))
-
-
-def _state_dim(space: Any) -> int:
-    state = space.spaces.get("state") if isinstance(space, gymnasium.spaces.Dict) else None
-    if not isinstance(state, gymnasium.spaces.Box) or len(state.shape) != 1:
-        raise RoboError(
-            f"policies read a Dict observation space whose 'state' is a vector, not {space}"
-        )
-    return state.shape[0]
-
-
-def _distribution(space: gymnasium.Space) -> Distribution:
-    if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
-        return DiagonalGaussian(space.shape[0])
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return Categorical(int(space.n))
-    raise RoboError(f"policies act in a 1-D Box or a Discrete space, not {space}: wrap it")
+        return load_policy(Path(folder))  # type: ignore[return-value]

@@ -19,6 +19,7 @@ from torch import Tensor
 from robo.data import EpisodeStore
 from robo.errors import RoboError, StoreError
 from robo.policies.actor_critic import ActorCritic
+from robo.policies.beta import Beta
 from robo.rollout import Episode
 
 
@@ -80,6 +81,12 @@ def clone(
         RoboError: episodes of another state or action shape, or with values that are not finite.
     """
     config = config or BehaviourCloningConfig()
+    if not isinstance(actor_critic, ActorCritic) or isinstance(actor_critic.distribution, Beta):
+        raise RoboError(
+            f"behaviour cloning fits Gaussian or categorical MLPs over states, not network kind "
+            f"{actor_critic.config.kind!r} with a {type(actor_critic.distribution).__name__}: "
+            "clone with --network.kind mlp and --network.distribution gaussian"
+        )
     pairs = _pairs(episodes, actor_critic, config)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(pairs), generator=generator).tolist()

@@ -20,11 +20,12 @@ import numpy as np
 import torch
 
 from robo.errors import CheckpointError
-from robo.policies.actor_critic import ActorCritic
+from robo.policies.policy import Policy
+from robo.policies.policy_files import load_policy
 from robo.policies.run_folder import find_policy
 from robo.storage import plain, write_bytes
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file's layout."""
 ARRAY = "__numpy__"
 
@@ -170,7 +171,7 @@ def read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"checkpoint {path} is damaged or unreadable ({reason})") from error
 
 
-def save_policy(actor_critic: ActorCritic, folder: Path) -> Path:
+def save_policy(actor_critic: Policy, folder: Path) -> Path:
     """Save the policy to ``folder``, over an earlier one of the same run.
 
     Each file is replaced in one step and the description is the same throughout a run, so a kill
@@ -183,7 +184,7 @@ def save_policy(actor_critic: ActorCritic, folder: Path) -> Path:
     return Path(folder)
 
 
-def start_from(actor_critic: ActorCritic, folder: Path) -> None:
+def start_from(actor_critic: Policy, folder: Path) -> None:
     """Copy the parameters of a saved policy into ``actor_critic``.
 
     The critic is copied where it has the same inputs: a cloned policy has not seen the critic
@@ -193,7 +194,7 @@ def start_from(actor_critic: ActorCritic, folder: Path) -> None:
         RoboError: no policy in the folder.
         CheckpointError: a policy of another shape.
     """
-    saved = ActorCritic.load(find_policy(folder)).state_dict()
+    saved = load_policy(find_policy(folder)).state_dict()
     own = actor_critic.state_dict()
     for name in [*own, *(name for name in saved if name not in own)]:
         here = tuple(own[name].shape) if name in own else None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from robo.policies.actor_critic import ActorCritic
+from robo.policies.distributed import Shard
+from robo.policies.noise import EnvironmentNoise
+from robo.policies.policy import Policy
+from robo.policies.resharding import collector_slice
 from robo.policies.rollout_record import RolloutRecord, carried_frames, frames_of
 from robo.rollout import CameraSchedule, EpisodeInfo, Frames, Rollout
 from robo.sim.contract import StateNotSupportedError, VectorEnvironment
@@ -21,9 +24,9 @@ class FinishedEpisode:
     """One episode that ended, for logs."""
 
     id: int
-    """Unique, increasing."""
+    """Unique over all ranks, increasing in each environment."""
     env: int
-    """0 ... N-1."""
+    """0 ... N-1, of this collector."""
     env_return: float
     """Sum of the environment's own reward."""
     length: int
@@ -40,20 +43,29 @@ class Collector:
     """Acts with ``actor_critic`` in ``env`` and keeps what a learner and a reward need.
 
     Episodes stay open from one rollout to the next. Frames of s_T come twice: as the last rows
-    of a rollout, and as the first (step 0) of the next.
+    of a rollout, and as the first (step 0) of the next. Seeds, action noise and episode ids are
+    those of the environments' places in the global list (``shard``), so that the same
+    environments give the same rollouts whoever owns them.
     """
 
     def __init__(
         self,
         env: VectorEnvironment,
-        actor_critic: ActorCritic,
+        actor_critic: Policy,
         steps: int,
         seed: int = 0,
         camera: CameraSchedule | None = None,
+        shard: Shard | None = None,
     ) -> None:
         """Nothing runs until the first :meth:`collect`, which resets ``env`` with ``seed``.
 
-        ``steps`` is T. ``camera`` is what the reward asks for; None renders nothing.
+        Args:
+            env: N environments.
+            actor_critic: acts; it is not changed.
+            steps: T.
+            seed: environment i of the global list is reset with ``seed + i``.
+            camera: what the reward asks for; None renders nothing.
+            shard: which environments of the global list ``env`` holds; None: all there are.
 
         Raises:
             ValueError: where steps is below 1.
@@ -62,7 +74,10 @@ class Collector:
             raise ValueError(f"a rollout needs at least 1 step, got {steps}")
         self.env, self.actor_critic, self.steps, self.camera = env, actor_critic, steps, camera
         self.seed = seed
-        self.generator = np.random.default_rng(seed)
+        self.shard = shard or Shard(0, int(env.num_envs), int(env.num_envs))
+        self.noise = EnvironmentNoise(seed, range(self.shard.first, self.shard.stop), steps)
+        self.rollouts = 0
+        """Rollouts begun, restored ones included: decides the action noise."""
         self.finished: list[FinishedEpisode] = []
         """Episodes that ended in the last :meth:`collect`."""
         self.exact_resume = True
@@ -70,7 +85,7 @@ class Collector:
         count = int(env.num_envs)
         self._observation: dict[str, np.ndarray] | None = None
         self._episode = np.full(count, -1, np.int64)
-        self._next_episode = 0
+        self._episodes_begun = np.zeros(count, np.int64)
         self._open: dict[int, EpisodeInfo] = {}
         self._return = np.zeros(count, np.float64)
         self._length = np.zeros(count, np.int64)
@@ -89,31 +104,51 @@ class Collector:
         Raises:
             RoboError: where the policy's action is NaN or infinite.
         """
-        observation = self._reset(self.seed) if self._observation is None else self._observation
+        record = self.begin()
+        for t in range(self.steps):
+            self.take(record, t, self.env.step(self.act(record, t)))
+        return self.end(record)
+
+    def begin(self) -> RolloutRecord:
+        """The record of a new rollout; the first one resets the environments."""
+        if self._observation is None:
+            self._observation = self._reset(self.seed)
         self.finished = []
-        record = RolloutRecord(
+        self.noise.begin(self.rollouts)
+        self.rollouts += 1
+        return RolloutRecord(
             (self.steps, len(self._episode)),
             self.env.signal_names,
             self.camera,
             self._carried,
             dict(self._open),
         )
-        for t in range(self.steps):
-            action, log_prob = self.actor_critic.act(observation, self.generator)
-            record.before(t, observation, action, log_prob, self._episode)
-            following, reward, terminated, truncated, infos = self.env.step(
-                self.actor_critic.environment_action(action)
-            )
-            record.after(t, reward, terminated, truncated, infos)
-            observation = self._own(following)
-            self._advance(record, t, infos)
-        self._observation = observation
-        rollout = record.rollout(observation)
+
+    def act(self, record: RolloutRecord, t: int) -> np.ndarray:
+        """Choose and record the actions of step t; returns what the environments get."""
+        observation = self._observation
+        assert observation is not None
+        generator = cast(np.random.Generator, self.noise)
+        action, log_prob = self.actor_critic.act(observation, generator)
+        record.before(t, observation, action, log_prob, self._episode)
+        return self.actor_critic.environment_action(action)
+
+    def take(self, record: RolloutRecord, t: int, result: tuple) -> None:
+        """Record what ``env.step`` returned for the actions of step t."""
+        following, reward, terminated, truncated, infos = result
+        record.after(t, reward, terminated, truncated, infos)
+        self._observation = self._own(following)
+        self._advance(record, t, infos)
+
+    def end(self, record: RolloutRecord) -> Rollout:
+        """The rollout of a full record; its frames of s_T are carried to the next."""
+        assert self._observation is not None
+        rollout = record.rollout(self._observation)
         self._carried = carried_frames(record.frames, self.steps)
         return rollout
 
     def _reset(self, seed: int) -> dict[str, np.ndarray]:
-        first, infos = self.env.reset(seed=seed)
+        first, infos = self.env.reset(seed=seed + self.shard.first)
         observation = self._own(first)
         self._return[:] = 0.0
         self._length[:] = 0
@@ -130,9 +165,10 @@ class Collector:
         return {key: np.array(observation[key]) for key in self.actor_critic.keys}
 
     def _start_episode(self, env: int) -> None:
-        self._episode[env] = self._next_episode
-        self._open[self._next_episode] = self.env.episode_info(env)
-        self._next_episode += 1
+        episode = int(self._episodes_begun[env]) * self.shard.total + self.shard.first + env
+        self._episode[env] = episode
+        self._open[episode] = self.env.episode_info(env)
+        self._episodes_begun[env] += 1
 
     def _advance(self, record: RolloutRecord, t: int, infos: dict[str, Any]) -> None:
         """Close the episodes that ended with step t, open the next, and take in frames."""
@@ -169,7 +205,7 @@ class Collector:
     # ------------------------------------------------------------------ exact resume
 
     def state_dict(self) -> dict[str, Any]:
-        """Generator, observation, open episodes, carried frames and the environment's state.
+        """Observation, open episodes, carried frames, counters and the environment's state.
 
         ``env`` is None where the environment cannot save its exact state.
         """
@@ -179,11 +215,13 @@ class Collector:
             env_state = None
         observation = self._observation or {}
         return {
-            "generator": self.generator.bit_generator.state,
+            "first": self.shard.first,
+            "total": self.shard.total,
+            "rollouts": self.rollouts,
             "started": self._observation is not None,
             "observation": {k: torch.from_numpy(v.copy()) for k, v in observation.items()},
             "episode": self._episode.tolist(),
-            "next_episode": self._next_episode,
+            "episodes_begun": self._episodes_begun.tolist(),
             "open": {str(k): dataclasses.asdict(info) for k, info in self._open.items()},
             "return": self._return.tolist(),
             "length": self._length.tolist(),
@@ -192,7 +230,7 @@ class Collector:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned.
+        """Restore what :meth:`state_dict` returned, here or of groups that cover ``shard``.
 
         An environment that cannot restore its exact state is reset, with a warning: its open
         episodes are dropped, and new ones begin with ids not used before.
@@ -200,13 +238,15 @@ class Collector:
         Raises:
             ValueError: where it belongs to another number of environments.
         """
+        if "groups" in state:
+            state = collector_slice(state["groups"], self.shard.first, self.shard.stop)
         if len(state["episode"]) != len(self._episode):
             raise ValueError(
                 f"the saved collector ran {len(state['episode'])} environments, this one has "
                 f"{len(self._episode)}: resume with the same number"
             )
-        self.generator.bit_generator.state = state["generator"]
-        self._next_episode = int(state["next_episode"])
+        self.rollouts = int(state["rollouts"])
+        self._episodes_begun = np.array(state["episodes_begun"], np.int64)
         if not state["started"]:
             self._observation = None
             return
@@ -216,8 +256,7 @@ class Collector:
             self.env.load_state_dict(state["env"])
         except StateNotSupportedError as reason:
             warnings.warn(f"resuming from fresh episodes: {reason}", stacklevel=2)
-            self.exact_resume = False
-            self._observation = self._reset(self.seed + 1 + self._next_episode)
+            self._reset_afresh()
             return
         self._observation = {k: v.numpy().copy() for k, v in state["observation"].items()}
         self._episode = np.array(state["episode"], np.int64)
@@ -225,6 +264,12 @@ class Collector:
         self._return = np.array(state["return"], np.float64)
         self._length = np.array(state["length"], np.int64)
         self._carried = [Frames(**part) for part in state["carried"]]
+
+    def _reset_afresh(self) -> None:
+        """Begin new episodes with seeds that no episode of the run has begun with."""
+        begun = int(self._episodes_begun.max()) + 1
+        self.exact_resume = False
+        self._observation = self._reset(self.seed + begun * self.shard.total)
 
 
 def _frames_state(part: Frames) -> dict[str, Any]:

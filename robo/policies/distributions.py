@@ -1,4 +1,4 @@
-"""Action distributions: diagonal Gaussian and categorical.
+"""Action distributions: diagonal Gaussian and categorical (``robo.policies.beta`` has the Beta).
 
 Each is described by what the actor's last layer puts out. Densities and entropies come twice:
 for torch tensors (learning) and for numpy arrays (acting, where torch's dispatch would cost
@@ -31,6 +31,16 @@ class Distribution(Protocol):
         """Differential or Shannon entropy in nats, ``[B]``."""
         ...
 
+    def kl(
+        self,
+        old_output: Tensor,
+        old_log_std: Tensor | None,
+        output: Tensor,
+        log_std: Tensor | None,
+    ) -> Tensor:
+        """Exact Kullback-Leibler divergence KL(old || new) in nats, ``[B]``."""
+        ...
+
     def sample(
         self, output: np.ndarray, log_std: np.ndarray | None, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +48,7 @@ class Distribution(Protocol):
         ...
 
     def mode(self, output: np.ndarray, log_std: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """The most probable action per row and its log probability ``[B]``."""
+        """The deterministic action per row and its log probability ``[B]``."""
         ...
 
 
@@ -61,6 +71,19 @@ class DiagonalGaussian:
         total = log_std.sum() + self.size * (0.5 + LOG_SQRT_TWO_PI)
         return total.expand(output.shape[:-1])
 
+    def kl(
+        self,
+        old_output: Tensor,
+        old_log_std: Tensor | None,
+        output: Tensor,
+        log_std: Tensor | None,
+    ) -> Tensor:
+        """KL(old || new) in nats, ``[B]``."""
+        assert old_log_std is not None and log_std is not None
+        moved = ((old_output - output) * torch.exp(-log_std)).square()
+        ratio = 2.0 * (old_log_std - log_std)
+        return 0.5 * (moved + ratio.exp() - 1.0 - ratio).sum(-1)
+
     def sample(
         self, output: np.ndarray, log_std: np.ndarray | None, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +100,10 @@ class DiagonalGaussian:
 
     def _log_density(self, scaled: np.ndarray, log_std: np.ndarray) -> np.ndarray:
         constant = float(log_std.sum()) + self.size * LOG_SQRT_TWO_PI
-        return -0.5 * np.einsum("...a,...a->...", scaled, scaled) - constant
+        density = np.add.reduce(scaled * scaled, axis=-1)
+        density *= -0.5
+        density -= constant
+        return density
 
 
 class Categorical:
@@ -96,6 +122,17 @@ class Categorical:
         """Shannon entropy in nats, ``[B]``."""
         log_probability = torch.log_softmax(output, -1)
         return -(log_probability.exp() * log_probability).sum(-1)
+
+    def kl(
+        self,
+        old_output: Tensor,
+        old_log_std: Tensor | None,
+        output: Tensor,
+        log_std: Tensor | None,
+    ) -> Tensor:
+        """KL(old || new) in nats, ``[B]``."""
+        old = torch.log_softmax(old_output, -1)
+        return (old.exp() * (old - torch.log_softmax(output, -1))).sum(-1)
 
     def sample(
         self, output: np.ndarray, log_std: np.ndarray | None, generator: np.random.Generator

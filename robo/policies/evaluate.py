@@ -45,9 +45,8 @@ def evaluate(
         seed: of the samples, where not deterministic.
 
     Returns:
-        ``success_rate``, ``episodes``, ``successes``, ``mean_return`` (of the environment's own
-        reward, undiscounted), ``mean_length`` (steps), and ``outcomes``: per seed ``seed``,
-        ``success``, ``return``, ``length``.
+        What :func:`summarise` gives, and ``outcomes``: per seed ``seed``, ``success``,
+        ``return``, ``length``, and ``signals``, the last value of each of the episode.
 
     Raises:
         RoboError: no seeds, or an action that is not finite.
@@ -61,15 +60,31 @@ def evaluate(
             "success": bool(episode.success),
             "return": float(episode.reward.sum()),
             "length": len(episode),
+            "signals": {name: float(values[-1]) for name, values in episode.signals.items()},
         }
         for episode in stream_episodes(env, actor, seeds, keep_observations=False)
     ]
+    return {**summarise(outcomes), "outcomes": outcomes}
+
+
+def summarise(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over episodes.
+
+    Returns:
+        ``success_rate``, ``episodes``, ``successes``, ``mean_return`` (of the environment's own
+        reward, undiscounted), ``mean_length`` (steps), and ``signals``: of each signal, such as a
+        driven share of the route, the mean of its values at the end of episodes.
+    """
+    count = len(outcomes)
     successes = sum(outcome["success"] for outcome in outcomes)
     return {
-        "success_rate": successes / len(outcomes),
-        "episodes": len(outcomes),
+        "success_rate": successes / count,
+        "episodes": count,
         "successes": successes,
-        "mean_return": sum(outcome["return"] for outcome in outcomes) / len(outcomes),
-        "mean_length": sum(outcome["length"] for outcome in outcomes) / len(outcomes),
-        "outcomes": outcomes,
+        "mean_return": sum(outcome["return"] for outcome in outcomes) / count,
+        "mean_length": sum(outcome["length"] for outcome in outcomes) / count,
+        "signals": {
+            name: sum(outcome["signals"][name] for outcome in outcomes) / count
+            for name in outcomes[0]["signals"]
+        },
     }

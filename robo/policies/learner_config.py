@@ -13,14 +13,24 @@ from robo.errors import RoboError
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Shape of the actor's and of the critic's network (two separate ones)."""
+    """Which network, and its shape."""
 
     hidden: tuple[int, ...] = (64, 64)
-    """Width of each hidden layer."""
+    """mlp: width of each hidden layer."""
     activation: Literal["tanh", "relu", "elu"] = "tanh"
-    """Between layers; tanh has the fast path on a CPU."""
+    """mlp: between layers; tanh has the fast path on a CPU."""
     initial_std: float = 1.0
-    """Standard deviation of continuous actions before any learning, in action units."""
+    """Standard deviation of Gaussian actions before any learning, in action units."""
+    kind: Literal["mlp", "carl", "carl_small"] = "mlp"
+    """mlp: two networks that read the state. carl: CaRL's network, which reads images and state
+    (256x256 pixels). carl_small: the same style for 64x64 pixels on a CPU."""
+    distribution: Literal["auto", "gaussian", "beta"] = "auto"
+    """Of continuous actions. auto: gaussian for mlp; beta for carl kinds with bounded actions."""
+    initial_action: tuple[float, ...] | None = None
+    """beta: mean action before any learning, one number per dimension; None leaves the network's
+    initial weights to decide, which is near the middle."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """carl kinds: arithmetic of the layers (autocast); parameters stay float32."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +39,19 @@ class PPOConfig:
 
     learning_rate: float = 3e-4
     """Adam's step size."""
-    learning_rate_schedule: Literal["constant", "linear"] = "constant"
-    """linear: falls to 0 with the progress that remains."""
+    learning_rate_schedule: Literal["constant", "linear", "kl_adaptive"] = "constant"
+    """linear: falls to 0 with the progress that remains. kl_adaptive: a minibatch beyond target_kl
+    ends the update, and the 8th such update halves the rate (Roach)."""
+    learning_rate_scaling: Literal["none", "linear", "sqrt"] = "none"
+    """How the rate grows with minibatch_size over reference_minibatch_size."""
+    reference_minibatch_size: int = 256
+    """Minibatch for which learning_rate holds where it is scaled."""
     epochs: int = 10
     """Passes over each rollout."""
     minibatch_size: int = 64
-    """Steps per gradient, drawn from all environments and times alike."""
+    """Steps per gradient, drawn from all environments, times and ranks alike."""
+    chunk_size: int = 256
+    """Images per forward and backward pass; gradients of a minibatch add up over chunks."""
     gamma: float = 0.99
     """Discount per step, in [0, 1]; a reward with its own discount must agree."""
     gae_lambda: float = 0.95
@@ -62,12 +79,18 @@ class PPOConfig:
     """Adam's epsilon."""
     implementation: Literal["auto", "numpy", "torch"] = "auto"
     """numpy: hand-written gradients for tanh networks on a CPU; auto: that where it can."""
+    compile: bool = False
+    """torch.compile the loss and image policies' acting (CUDA graphs on a GPU); costs a minute."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that no run can use."""
         for name in ("gamma", "gae_lambda"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected 0 to 1")
-        for name in ("epochs", "minibatch_size"):
+        for name in ("epochs", "minibatch_size", "chunk_size", "reference_minibatch_size"):
             if getattr(self, name) < 1:
                 raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected at least 1")
+        if self.learning_rate_schedule == "kl_adaptive" and self.target_kl is None:
+            raise RoboError(
+                "PPO's kl_adaptive schedule needs a target_kl: set --ppo.target-kl (Roach: 0.015)"
+            )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -143,6 +145,69 @@ class MetricsLog:
         for start in range(0, len(cells), 2 * pairs):
             table.add_row(*cells[start : start + 2 * pairs])
         return table
+
+
+class NoLog:
+    """What ranks other than 0 log to."""
+
+    def __enter__(self) -> NoLog:
+        """Nothing starts."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing ends."""
+
+    def scalars(self, step: int, values: dict[str, Any]) -> None:
+        """Nothing is written."""
+
+    def show(self, step: int, rate: float, values: dict[str, Any]) -> None:
+        """Nothing is shown."""
+
+    def say(self, text: str) -> None:
+        """Nothing is printed."""
+
+
+@dataclass
+class RankReport:
+    """What one rank tells the others after an iteration; small, since all of it is sent to all."""
+
+    steps: int
+    """Environment steps of its rollout."""
+    finished: list[tuple[bool, float, int]]
+    """(success, return, length) of the episodes that ended."""
+    rewards: dict[str, float]
+    """See :func:`reward_metrics`."""
+    seconds: dict[str, float]
+    """Seconds of the parts of the iteration, by name."""
+
+
+def merge_reports(reports: Sequence[RankReport]) -> tuple[RankReport, dict[str, float]]:
+    """One report of all ranks, and how their times differ.
+
+    Rewards are means over steps; each part's time is that of the slowest rank.
+
+    Returns:
+        The report, and of every part the seconds of the fastest, the median and the slowest
+        rank (``time/<part>_min``, ``_median``, ``_max``): what stragglers cost. Nothing of that
+        for a single rank.
+    """
+    total = sum(report.steps for report in reports)
+    rewards: dict[str, float] = {}
+    for name in dict.fromkeys(name for report in reports for name in report.rewards):
+        having = [report for report in reports if name in report.rewards]
+        weight = sum(report.steps for report in having)
+        rewards[name] = sum(r.rewards[name] * r.steps for r in having) / max(weight, 1)
+    spread: dict[str, float] = {}
+    slowest: dict[str, float] = {}
+    for part in reports[0].seconds:
+        times = [report.seconds[part] for report in reports]
+        slowest[part] = max(times)
+        if len(reports) > 1:
+            spread[f"time/{part}_min"] = min(times)
+            spread[f"time/{part}_median"] = statistics.median(times)
+            spread[f"time/{part}_max"] = max(times)
+    finished = [episode for report in reports for episode in report.finished]
+    return RankReport(total, finished, rewards, slowest), spread
 
 
 def episode_metrics(finished: Sequence[Any], recent: Sequence[tuple]) -> dict[str, float]:

@@ -70,9 +70,13 @@ def forward_numpy(
     function = NUMPY_ACTIVATIONS[activation]
     hidden = inputs
     for weight, bias in layers[:-1]:
-        hidden = function(hidden @ weight + bias)
+        hidden = hidden @ weight
+        hidden += bias
+        hidden = function(hidden)
     weight, bias = layers[-1]
-    return hidden @ weight + bias
+    output = hidden @ weight
+    output += bias
+    return output
 
 
 def flat_parameters(module: nn.Module, flat: Tensor | None = None) -> Tensor:
@@ -80,16 +84,18 @@ def flat_parameters(module: nn.Module, flat: Tensor | None = None) -> Tensor:
 
     Clipping, Adam and copies then cost one operation in place of one per parameter. ``flat`` is
     a vector from an earlier call: it is returned as it is while the parameters still are its
-    views, and takes in their values where they no longer are (after ``module.to``).
+    views, and takes in their values where they no longer are (after ``module.to``). Views keep
+    the memory layout of the parameter (channels_last, say).
     """
     parameters = list(module.parameters())
-    if flat is None:
-        first = parameters[0]
+    first = parameters[0]
+    if flat is None or flat.dtype != first.dtype or flat.device != first.device:
         count = sum(parameter.numel() for parameter in parameters)
         flat = torch.empty(count, dtype=first.dtype, device=first.device)
     start = 0
     for parameter in parameters:
-        view = flat[start : start + parameter.numel()].view(parameter.shape)
+        part = flat[start : start + parameter.numel()]
+        view = part.as_strided(parameter.shape, parameter.stride())
         if parameter.data_ptr() != view.data_ptr():
             view.copy_(parameter.detach())
             parameter.data = view

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robo.policies.distributed import merged_moments
+
 
 class RunningNormaliser(nn.Module):
     """(x - mean)/sqrt(var + 1e-8), clipped to ±``clip``; the identity until it has seen data.
@@ -33,19 +35,25 @@ class RunningNormaliser(nn.Module):
         self._shift = np.zeros(size, np.float32)
         self._scale = np.ones(size, np.float32)
 
-    def update(self, batch: Tensor | np.ndarray) -> None:
-        """Take in vectors ``[..., D]``; an empty batch changes nothing."""
-        rows = torch.as_tensor(batch, device=self.mean.device).to(torch.float64)
+    def update(self, batch: Tensor | np.ndarray, distributed: bool = False) -> None:
+        """Take in vectors ``[..., D]``; an empty batch changes nothing.
+
+        ``distributed`` takes in the batches of all ranks, which must all call this.
+        """
+        rows = torch.as_tensor(batch).detach().cpu().to(torch.float64).numpy()
         rows = rows.reshape(-1, self.mean.shape[0])
-        added = rows.shape[0]
+        if distributed:
+            added, batch_mean, batch_square = merged_moments(rows)
+        else:
+            added = float(len(rows))
+            batch_mean = rows.mean(0) if added else np.zeros(rows.shape[1])
+            batch_square = np.square(rows - batch_mean).sum(0)
         if added == 0:
             return
         count = float(self.count)
         total = count + added
-        batch_mean = rows.mean(0)
-        batch_square = (rows - batch_mean).square().sum(0)
-        difference = batch_mean - self.mean
-        square = self.variance * count + batch_square
+        difference = torch.from_numpy(batch_mean).to(self.mean) - self.mean
+        square = self.variance * count + torch.from_numpy(batch_square).to(self.mean)
         square += difference.square() * (count * added / total)
         self.mean += difference * (added / total)
         self.variance.copy_(square / total)
@@ -56,16 +64,19 @@ class RunningNormaliser(nn.Module):
         """Whether it has seen data; False is the identity."""
         return float(self.count) > 0
 
-    def forward(self, vector: Tensor) -> Tensor:
-        """Normalise ``[..., D]``; float32 out."""
-        if not self.active:
-            return vector.float()
-        shift = self.mean.float()
-        scale = (self.variance + 1e-8).rsqrt().float()
-        return ((vector.float() - shift) * scale).clamp(-self.clip, self.clip)
+    def forward(self, vector: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Normalise ``[..., D]``; ``dtype`` out."""
+        shift = self.mean.to(dtype)
+        scale = (self.variance + 1e-8).rsqrt().to(dtype)
+        vector = vector.to(dtype)
+        normalised = ((vector - shift) * scale).clamp(-self.clip, self.clip)
+        # Chosen by the device, so that a compiled graph does not break here.
+        return torch.where(self.count > 0, normalised, vector)
 
-    def numpy(self, vector: np.ndarray) -> np.ndarray:
-        """The same for a numpy array, without torch's dispatch; float32 ``[..., D]``."""
+    def numpy(self, vector: np.ndarray, dtype: type[np.floating] = np.float32) -> np.ndarray:
+        """The same for a numpy array, without torch's dispatch; ``dtype [..., D]``."""
+        if dtype != np.float32:
+            return self.forward(torch.as_tensor(vector), torch.float64).numpy()
         vector = np.asarray(vector, np.float32)
         self._refresh()
         if self._identity:
@@ -75,7 +86,9 @@ class RunningNormaliser(nn.Module):
     def _refresh(self) -> None:
         """Recompute the float32 shift and scale after the statistics changed."""
         # Every in-place change moves a tensor's version, so looking costs no arithmetic.
-        key = (self.count._version, self.count.data_ptr())
+        count = self._buffers["count"]  # past nn.Module's slow look-up of attributes
+        assert count is not None
+        key = (count._version, count.data_ptr())
         if key == self._seen:
             return
         self._seen = key

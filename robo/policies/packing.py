@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robo.errors import RoboError
 from robo.policies import networks
 from robo.policies.actor_critic import ActorCritic
-from robo.policies.advantage import gae
+from robo.policies.targets import Targets, check_rewards, estimate_targets
 from robo.rollout import RewardTerms, Rollout
 
 CHUNK = 1024
@@ -50,16 +49,41 @@ class PackedRollout:
     """What an update reads of a rollout."""
 
     rows: np.ndarray
-    """float32 ``[B, width]``, of valid steps only."""
+    """float ``[B, width]`` in the policy's precision, of valid steps only."""
     columns: Columns
     """Where things are in a row."""
+    shuffled: np.ndarray
+    """Room for the rows of an epoch, in its order."""
+
+    def __len__(self) -> int:
+        """Number of rows B."""
+        return len(self.rows)
+
+    @property
+    def target(self) -> np.ndarray:
+        """Returns that the value is fitted to, ``[B]``."""
+        return self.rows[:, self.columns.log_prob + 2]
+
+    @property
+    def value(self) -> np.ndarray:
+        """V before the update, ``[B]``."""
+        return self.rows[:, self.columns.log_prob + 3]
+
+    def shuffle(self, order: np.ndarray) -> np.ndarray:
+        """Lay the rows out in ``order [B]``; a view of their advantages ``[B]`` in it."""
+        np.take(self.rows, order, axis=0, out=self.shuffled, mode="clip")
+        return self.shuffled[:, self.columns.log_prob + 1]
+
+    def minibatch(self, start: int, end: int) -> np.ndarray:
+        """Rows ``start`` ... ``end - 1`` of the epoch, ``[end - start, width]``."""
+        return self.shuffled[start:end]
 
 
 def critic_values(policy: ActorCritic, inputs: np.ndarray) -> np.ndarray:
-    """V of normalised critic inputs ``[..., D + C]``, float32 ``[...]``."""
+    """V of normalised critic inputs ``[..., D + C]``, ``[...]`` of the same float type."""
     layers = networks.numpy_layers(policy.critic)
     rows = inputs.reshape(-1, inputs.shape[-1])
-    value = np.empty(len(rows), np.float32)
+    value = np.empty(len(rows), inputs.dtype)
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
         output = networks.forward_numpy(layers, policy.config.activation, part)
@@ -68,16 +92,12 @@ def critic_values(policy: ActorCritic, inputs: np.ndarray) -> np.ndarray:
 
 
 def _inputs(policy: ActorCritic, state: Tensor, features: Tensor | None) -> np.ndarray:
-    normalised = policy.normaliser.numpy(state.detach().cpu().numpy())
-    width = 0 if features is None else int(features.shape[-1])
-    if width != policy.critic_feature_dim:
-        raise RoboError(
-            f"this critic reads {policy.critic_feature_dim} features from the reward, but got "
-            f"{width}: build the policy with critic_feature_dim of the reward it trains on"
-        )
+    dtype = np.float64 if policy.flat.dtype == torch.float64 else np.float32
+    normalised = policy.normaliser.numpy(state.detach().cpu().numpy(), dtype)
+    policy.check_features(features)
     if features is None:
         return normalised
-    return np.concatenate([normalised, features.detach().cpu().numpy()], -1, dtype=np.float32)
+    return np.concatenate([normalised, features.detach().cpu().numpy()], -1, dtype=dtype)
 
 
 def pack(
@@ -107,37 +127,25 @@ def pack(
     Raises:
         RoboError: where rewards are not finite, or features have another width.
     """
-    reward = terms.total.detach().cpu().numpy()
-    if tuple(reward.shape) != rollout.shape:
-        raise RoboError(f"rewards have shape {reward.shape}, the rollout {rollout.shape}")
-    valid = None if rollout.valid is None else rollout.valid.cpu().numpy()
-    if not np.isfinite(reward if valid is None else reward[valid]).all():
-        raise RoboError(
-            "the reward holds NaN or infinity: look at the reward terms logged last and at the "
-            "signals that they read"
-        )
+    check_rewards(rollout, terms)
     state = torch.cat([rollout.observation["state"], rollout.last_observation["state"][None]])
     inputs = _inputs(policy, state, terms.critic_features)
     final = _inputs(
         policy, rollout.final_observation.observation["state"], terms.final_critic_features
     )
-    at_state = torch.from_numpy(critic_values(policy, inputs))
-    at_final = torch.from_numpy(critic_values(policy, final))
-    next_value = rollout.of_next_state(at_state, at_final).numpy()
-    rollout.value = at_state[:-1].clone()
-    value = at_state[:-1].numpy()
-    terminated = rollout.terminated.cpu().numpy()
-    truncated = rollout.truncated.cpu().numpy()
-    if not bootstrap_timeout:
-        terminated, truncated = terminated | truncated, np.zeros_like(truncated)
-    if valid is not None:
-        # Idle slots add nothing to the recursion, whatever they hold.
-        reward, value, next_value = (np.where(valid, a, 0) for a in (reward, value, next_value))
-    advantage, target = gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda)
+    targets = estimate_targets(
+        rollout,
+        terms,
+        torch.from_numpy(critic_values(policy, inputs)),
+        torch.from_numpy(critic_values(policy, final)),
+        gamma=gamma,
+        gae_lambda=gae_lambda,
+        bootstrap_timeout=bootstrap_timeout,
+    )
     log_prob = rollout.log_prob
     if recompute_log_prob:
         log_prob = _log_prob_now(policy, inputs[:-1], rollout.action)
-    return _layout(policy, rollout, inputs[:-1], log_prob, (advantage, target, value), valid)
+    return _layout(policy, rollout, inputs[:-1], log_prob, targets)
 
 
 def _log_prob_now(policy: ActorCritic, inputs: np.ndarray, action: Tensor) -> Tensor:
@@ -153,17 +161,19 @@ def _layout(
     rollout: Rollout,
     inputs: np.ndarray,
     log_prob: Tensor,
-    numbers: tuple[np.ndarray, np.ndarray, np.ndarray],
-    valid: np.ndarray | None,
+    targets: Targets,
 ) -> PackedRollout:
     steps, envs = rollout.shape
     action = rollout.action.cpu().numpy().reshape(steps, envs, -1)
     columns = Columns(policy.state_dim, policy.critic_feature_dim, action.shape[-1])
-    rows = np.empty((steps, envs, columns.width), np.float32)
+    rows = np.empty((steps, envs, columns.width), inputs.dtype)
     rows[..., : columns.inputs] = inputs
     rows[..., columns.inputs : columns.log_prob] = action
     rows[..., columns.log_prob] = log_prob.cpu().numpy()
+    numbers = (targets.advantage, targets.target, targets.value)
     for offset, array in enumerate(numbers, start=1):
         rows[..., columns.log_prob + offset] = array
     flat = rows.reshape(-1, columns.width)
-    return PackedRollout(flat if valid is None else flat[valid.reshape(-1)], columns)
+    if rollout.valid is not None:
+        flat = flat[rollout.valid.cpu().numpy().reshape(-1)]
+    return PackedRollout(flat, columns, np.empty_like(flat))

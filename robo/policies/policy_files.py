@@ -20,12 +20,39 @@ from robo.policies.spaces import space_from_json, space_to_json
 from robo.storage import checksum, write_together
 
 if TYPE_CHECKING:
-    from robo.policies.actor_critic import ActorCritic
+    from robo.policies.learner_config import NetworkConfig
+    from robo.policies.policy import Policy
 
 FORMAT = 1
 
 
-def save_policy(policy: ActorCritic, folder: Path) -> None:
+def make_policy(
+    observation_space: gymnasium.Space,
+    action_space: gymnasium.Space,
+    config: NetworkConfig,
+    critic_feature_dim: int = 0,
+    seed: int = 0,
+) -> Policy:
+    """The policy of the kind that ``config`` names, with fresh parameters drawn from ``seed``.
+
+    Args:
+        observation_space: Dict of a single environment.
+        action_space: of a single environment.
+        config: kind and shape of the network.
+        critic_feature_dim: numbers that the reward gives to the critic.
+        seed: of the initial parameters.
+
+    Raises:
+        RoboError: where the network cannot read or act in these spaces.
+    """
+    from robo.policies.actor_critic import ActorCritic
+    from robo.policies.image_actor_critic import ImageActorCritic
+
+    make = ActorCritic if config.kind == "mlp" else ImageActorCritic
+    return make(observation_space, action_space, config, critic_feature_dim, seed)  # type: ignore[arg-type]
+
+
+def save_policy(policy: Policy, folder: Path) -> None:
     """Write both files to ``folder``, which is made where missing.
 
     Raises:
@@ -57,7 +84,7 @@ def save_policy(policy: ActorCritic, folder: Path) -> None:
     )
 
 
-def load_policy(folder: Path) -> ActorCritic:
+def load_policy(folder: Path) -> Policy:
     """Read both files from ``folder``.
 
     Raises:
@@ -83,10 +110,10 @@ def load_policy(folder: Path) -> ActorCritic:
         ) from error
 
 
-def _load(folder: Path) -> ActorCritic:
+def _load(folder: Path) -> Policy:
     from safetensors import safe_open
 
-    from robo.policies.actor_critic import ActorCritic, NetworkConfig
+    from robo.policies.learner_config import NetworkConfig
 
     text = (folder / "policy.json").read_text()
     description: dict[str, Any] = json.loads(text)
@@ -112,8 +139,7 @@ def _load(folder: Path) -> ActorCritic:
     network = description["network"]
     network["hidden"] = tuple(network["hidden"])
     observation_space = space_from_json(description["observation_space"])
-    assert isinstance(observation_space, gymnasium.spaces.Dict)
-    policy = ActorCritic(
+    policy = make_policy(
         observation_space,
         space_from_json(description["action_space"]),
         NetworkConfig(**network),

@@ -15,20 +15,32 @@ from typing import Any
 import numpy as np
 
 from robo.errors import CheckpointError, RoboError
-from robo.policies import fast_mlp
+from robo.policies import distributed, fast_mlp
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.adam import FlatAdam
+from robo.policies.image_actor_critic import ImageActorCritic
+from robo.policies.image_learner import ImageLearner
+from robo.policies.image_rollout import ImageRollout, prepare
 from robo.policies.learner_config import PPOConfig
 from robo.policies.learners import STATISTICS, EagerLearner, Learner, LossConfig
-from robo.policies.packing import Columns, PackedRollout, pack
+from robo.policies.minibatches import Epochs, minibatch_bounds, normalise_groups
+from robo.policies.packing import PackedRollout, pack
+from robo.policies.policy import Policy
+from robo.policies.schedules import LearningRate
 from robo.rollout import RewardTerms, Rollout
+
+__all__ = ["PPO", "PPOConfig", "explained_variance", "minibatch_bounds", "normalise_groups"]
 
 
 class PPO:
-    """Improves ``actor_critic`` in place. Deterministic for a given seed."""
+    """Improves ``actor_critic`` in place. Deterministic for a given seed.
 
-    def __init__(self, config: PPOConfig, actor_critic: ActorCritic, seed: int = 0) -> None:
-        """``seed`` draws the order of minibatches.
+    Over several ranks each calls :meth:`update` with its own rollout (of equal length T) and the
+    same ``seed``; all come to the same parameters.
+    """
+
+    def __init__(self, config: PPOConfig, actor_critic: Policy, seed: int = 0) -> None:
+        """``seed`` draws the order of minibatches; the policy is on its device already.
 
         Raises:
             RoboError: where ``config.implementation`` is numpy and the network is not its kind.
@@ -42,13 +54,19 @@ class PPO:
         self.actor_critic = actor_critic
         self.generator = np.random.default_rng(seed)
         self.adam = FlatAdam(actor_critic.flat, config.adam_epsilon)
+        self.learning_rate = LearningRate(config)
+        # Kept for the whole run: a new one would be compiled again.
+        self._torch_learner: EagerLearner | ImageLearner | None = None
+        if config.compile and isinstance(actor_critic, ImageActorCritic):
+            actor_critic.compile_acting()
 
     @property
     def implementation(self) -> str:
         """``numpy`` or ``torch``: what :meth:`update` runs."""
         if self.config.implementation != "auto":
             return self.config.implementation
-        return "numpy" if fast_mlp.supports(self.actor_critic) else "torch"
+        fast = not self.config.compile and fast_mlp.supports(self.actor_critic)
+        return "numpy" if fast else "torch"
 
     def update(
         self, rollout: Rollout, terms: RewardTerms, progress_remaining: float = 1.0
@@ -67,6 +85,7 @@ class PPO:
         Returns:
             policy_loss, value_loss, entropy (nats), approximate_kl, clip_fraction,
             explained_variance, gradient_norm (before clipping), epochs_run, learning_rate, std.
+            Means over all ranks, but for explained_variance, which is this rank's.
 
         Raises:
             RoboError: where rewards or gradients are not finite, or no step is valid.
@@ -74,40 +93,40 @@ class PPO:
         config, policy = self.config, self.actor_critic
         fresh = config.normalise_observation and not policy.normaliser.active
         if fresh:
-            self._observe(rollout)
-        packed = pack(
-            policy,
-            rollout,
-            terms,
-            gamma=config.gamma,
-            gae_lambda=config.gae_lambda,
-            bootstrap_timeout=config.timeout == "bootstrap",
-            recompute_log_prob=fresh,
-        )
-        if len(packed.rows) == 0:
+            policy.observe(rollout.observation, rollout.valid)
+        batch = self._batch(rollout, terms, fresh)
+        epochs = Epochs(rollout.shape, rollout.valid, config.minibatch_size)
+        if epochs.count == 0:
             raise RoboError("the rollout holds no valid step: collect more before an update")
-        learning_rate = config.learning_rate
-        if config.learning_rate_schedule == "linear":
-            learning_rate *= progress_remaining
-        metrics = self._epochs(packed, learning_rate)
+        learning_rate = self.learning_rate(progress_remaining)
+        metrics = self._epochs(batch, epochs, learning_rate)
+        self.learning_rate.after(stopped=metrics["epochs_run"] < config.epochs)
         if config.normalise_observation and not fresh:
-            self._observe(rollout)
-        columns = packed.columns
-        target, value = packed.rows[:, columns.log_prob + 2], packed.rows[:, columns.log_prob + 3]
-        metrics["explained_variance"] = explained_variance(value, target)
+            policy.observe(rollout.observation, rollout.valid)
+        metrics["explained_variance"] = explained_variance(batch.value, batch.target)
         metrics["learning_rate"] = learning_rate
         log_std = policy.log_std
         metrics["std"] = 0.0 if log_std is None else float(log_std.detach().exp().mean())
         return metrics
 
-    def _observe(self, rollout: Rollout) -> None:
-        state = rollout.observation["state"]
-        rows = state if rollout.valid is None else state[rollout.valid]
-        self.actor_critic.normaliser.update(rows)
+    def _batch(
+        self, rollout: Rollout, terms: RewardTerms, fresh: bool
+    ) -> PackedRollout | ImageRollout:
+        config, policy = self.config, self.actor_critic
+        options: dict[str, Any] = {
+            "gamma": config.gamma,
+            "gae_lambda": config.gae_lambda,
+            "bootstrap_timeout": config.timeout == "bootstrap",
+            "recompute_log_prob": fresh,
+        }
+        if isinstance(policy, ImageActorCritic):
+            return prepare(policy, rollout, terms, chunk_size=config.chunk_size, **options)
+        assert isinstance(policy, ActorCritic)
+        return pack(policy, rollout, terms, **options)
 
-    def _learner(self, columns: Columns) -> Learner:
-        config = self.config
-        if self.actor_critic.flat.data_ptr() != self.adam.parameter.data_ptr():
+    def _learner(self, batch: PackedRollout | ImageRollout) -> Learner:
+        config, policy = self.config, self.actor_critic
+        if policy.flat.data_ptr() != self.adam.parameter.data_ptr():
             raise RoboError("the policy's parameters were replaced since PPO was built: rebuild it")
         loss = LossConfig(
             config.clip_range,
@@ -116,26 +135,44 @@ class PPO:
             config.entropy_coefficient,
             config.max_gradient_norm,
         )
-        kind = fast_mlp.NumpyLearner if self.implementation == "numpy" else EagerLearner
-        return kind(self.actor_critic, self.adam, columns, loss)
+        if isinstance(batch, PackedRollout) and self.implementation == "numpy":
+            assert isinstance(policy, ActorCritic)
+            return fast_mlp.NumpyLearner(policy, self.adam, batch.columns, loss)
+        if self._torch_learner is None:
+            if isinstance(policy, ImageActorCritic):
+                self._torch_learner = ImageLearner(
+                    policy, self.adam, loss, config.chunk_size, config.compile
+                )
+            else:
+                assert isinstance(policy, ActorCritic) and isinstance(batch, PackedRollout)
+                self._torch_learner = EagerLearner(
+                    policy, self.adam, batch.columns, loss, config.compile
+                )
+        self._torch_learner.begin()
+        return self._torch_learner
 
-    def _epochs(self, packed: PackedRollout, learning_rate: float) -> dict[str, float]:
+    def _epochs(
+        self, batch: PackedRollout | ImageRollout, epochs: Epochs, learning_rate: float
+    ) -> dict[str, float]:
         """All gradient steps of one update; means over the minibatches."""
-        config, rows = self.config, packed.rows
-        learner = self._learner(packed.columns)
-        bounds = minibatch_bounds(len(rows), config.minibatch_size)
-        shuffled = np.empty_like(rows)
+        config = self.config
+        learner = self._learner(batch)
+        several = distributed.is_distributed()
+        limit = self._kl_limit()
         statistics: list[np.ndarray] = []
         norms: list[float] = []
         epochs_run = 0
         for _ in range(config.epochs):
-            np.take(rows, self.generator.permutation(len(rows)), axis=0, out=shuffled, mode="clip")
+            order, bounds = epochs.draw(self.generator)
+            advantage = batch.shuffle(order)
             if config.normalise_advantage:
-                normalise_groups(shuffled[:, packed.columns.log_prob + 1], bounds)
+                normalise_groups(advantage, bounds)
             for start, end in pairwise(bounds):
-                found = learner.gradient(shuffled[start:end])
+                found = learner.gradient(batch.minibatch(start, end))
+                if several:
+                    distributed.average_gradients_(self.adam.gradient, end - start, found)
                 statistics.append(found)
-                if config.target_kl is not None and found[3] > 1.5 * config.target_kl:
+                if limit is not None and found[3] > limit:
                     break
                 norms.append(self._step(learner, learning_rate))
             else:
@@ -148,6 +185,13 @@ class PPO:
         metrics["epochs_run"] = float(epochs_run)
         return metrics
 
+    def _kl_limit(self) -> float | None:
+        """Divergence of a minibatch that ends the update."""
+        config = self.config
+        if config.target_kl is None:
+            return None
+        return config.target_kl * (1.0 if config.learning_rate_schedule == "kl_adaptive" else 1.5)
+
     @staticmethod
     def _step(learner: Learner, learning_rate: float) -> float:
         norm = learner.step(learning_rate)
@@ -159,10 +203,11 @@ class PPO:
         return norm
 
     def state_dict(self) -> dict[str, Any]:
-        """Optimiser moments and the generator; the policy's own state is not in it."""
+        """Optimiser moments, schedule and generator; the policy's own state is not in it."""
         return {
             "optimiser": self.adam.state_dict(),
             "generator": self.generator.bit_generator.state,
+            "schedule": self.learning_rate.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -174,6 +219,8 @@ class PPO:
         try:
             self.adam.load_state_dict(state["optimiser"])
             self.generator.bit_generator.state = state["generator"]
+            if "schedule" in state:  # not in files of versions before 0.2
+                self.learning_rate.load_state_dict(state["schedule"])
         except (KeyError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"PPO's saved state does not fit this policy ({error}): resume with the config "
@@ -181,27 +228,9 @@ class PPO:
             ) from error
 
 
-def minibatch_bounds(count: int, size: int) -> list[int]:
-    """Where minibatches begin and end, B + 1 numbers: sizes differ by at most one.
-
-    A remainder is spread over all minibatches: a last one of a few rows would have a useless
-    advantage scale.
-    """
-    parts = max(1, math.ceil(count / size))
-    return [count * part // parts for part in range(parts + 1)]
-
-
-def normalise_groups(values: np.ndarray, bounds: list[int]) -> None:
-    """Give each slice of ``values [B]`` zero mean and unit (unbiased) standard deviation."""
-    for start, end in pairwise(bounds):
-        part = values[start:end].astype(np.float64)
-        if len(part) > 1:
-            values[start:end] = (part - part.mean()) / (part.std(ddof=1) + 1e-8)
-
-
 def explained_variance(value: np.ndarray, target: np.ndarray) -> float:
     """1 - Var(target - value)/Var(target): 1 is perfect; 0 where targets do not differ."""
-    spread = float(np.var(target, dtype=np.float64))
+    spread = float(np.var(target, dtype=np.float64)) if len(target) else 0.0
     if spread == 0.0:
         return 0.0
     return 1.0 - float(np.var(target.astype(np.float64) - value)) / spread

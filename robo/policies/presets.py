@@ -1,11 +1,14 @@
 """Hyper-parameters that are known to solve a task, as one object per task.
 
-Chosen on seeds 10 to 14; ``benchmarks/ppo_sample_efficiency.py`` reports other seeds.
+Those of ``PRESETS`` were chosen on seeds 10 to 14; ``benchmarks/ppo_sample_efficiency.py``
+reports other seeds. Those of ``CARL_PRESETS`` are CaRL's own (arXiv 2504.17838; its published
+training scripts), and a version of them for one CPU.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 
 from robo.policies.learner_config import NetworkConfig, PPOConfig
 
@@ -23,11 +26,14 @@ class Preset:
     total_steps: int
     """Environment steps in all; learning-rate schedules end there."""
     solved_at: float
-    """Mean return of the last 50 training episodes that counts as solved."""
+    """Mean return of the last 50 training episodes that counts as solved; infinite where the task
+    is scored otherwise."""
     network: NetworkConfig
     """Networks of actor and critic."""
     ppo: PPOConfig
     """The update."""
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
+    """The simulator's own options."""
 
 
 CARTPOLE = Preset(
@@ -71,3 +77,80 @@ PENDULUM = Preset(
 
 PRESETS = {preset.task: preset for preset in (CARTPOLE, PENDULUM)}
 """Registry id to preset."""
+
+_CARL_PPO = PPOConfig(
+    learning_rate=2.5e-4,
+    learning_rate_schedule="linear",
+    epochs=3,
+    minibatch_size=16_384,
+    chunk_size=2048,
+    gamma=0.99,
+    gae_lambda=0.95,
+    clip_range=0.1,
+    value_clip=0.1,
+    value_coefficient=0.5,
+    entropy_coefficient=0.01,
+    max_gradient_norm=0.5,
+    normalise_advantage=True,
+    normalise_observation=False,
+    adam_epsilon=1e-5,
+)
+
+CARL = Preset(
+    task="carla/Town01",
+    num_envs=128,
+    steps=512,
+    total_steps=300_000_000,
+    solved_at=math.inf,
+    network=NetworkConfig(kind="carl", distribution="beta", precision="bfloat16"),
+    ppo=_CARL_PPO,
+)
+"""CaRL v1.0: 65,536 steps per update, over all ranks (8 GPUs of 16 environments each)."""
+
+CARL_TINY = Preset(
+    task="carla/Town01",
+    num_envs=8,
+    steps=512,
+    total_steps=10_000_000,
+    solved_at=math.inf,
+    network=NetworkConfig(kind="carl", distribution="beta", precision="bfloat16"),
+    ppo=replace(_CARL_PPO, minibatch_size=1024, chunk_size=512),
+)
+"""CaRL's ablations: 4,096 steps per update on one GPU."""
+
+CARL_SMOKE = Preset(
+    task="carla-standin/All",
+    num_envs=8,
+    steps=256,
+    total_steps=800_000,
+    solved_at=math.inf,
+    network=NetworkConfig(
+        kind="carl_small",
+        distribution="beta",
+        precision="bfloat16",
+        initial_action=(0.0, 0.35),  # it rolls from the start, in place of finding that out
+    ),
+    ppo=replace(
+        _CARL_PPO,
+        learning_rate=5e-4,
+        minibatch_size=512,
+        chunk_size=256,
+        clip_range=0.2,
+        value_clip=None,
+    ),
+    options={
+        "birdseye_size": 64,
+        "pixels_per_metre": 1.0,
+        "metres_behind": 14.0,
+        "route_outside_junctions": True,
+        "route_min_length": 150.0,
+        "route_max_length": 300.0,
+        "green_time": 6.0,
+        "red_time": 1.0,
+        "time_limit": 150.0,
+    },
+)
+"""The small network on 64x64 pixels, for minutes on a CPU; not CaRL's numbers."""
+
+CARL_PRESETS = {"carl": CARL, "carl_tiny": CARL_TINY, "carl_smoke": CARL_SMOKE}
+"""Name to preset of the driving runs."""

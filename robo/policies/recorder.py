@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from robo.errors import RoboError
-from robo.policies.actor_critic import ActorCritic
+from robo.policies.policy import Policy
 from robo.rollout import CameraSchedule, Episode, EpisodeInfo
 from robo.sim.contract import FrameRows, VectorEnvironment
 
@@ -48,9 +48,7 @@ class PolicyActor:
         seed: of the samples.
     """
 
-    def __init__(
-        self, actor_critic: ActorCritic, deterministic: bool = True, seed: int = 0
-    ) -> None:
+    def __init__(self, actor_critic: Policy, deterministic: bool = True, seed: int = 0) -> None:
         """See the class."""
         self.actor_critic = actor_critic
         self.deterministic = deterministic

@@ -61,8 +61,7 @@ class RolloutRecord:
             steps = self.shape[0]
             self.action = np.empty((steps, *action.shape), action.dtype)
             self.observation = {
-                key: np.empty((steps, *array.shape), array.dtype)
-                for key, array in observation.items()
+                key: _room((steps, *array.shape), array.dtype) for key, array in observation.items()
             }
         for key, array in observation.items():
             self.observation[key][t] = array
@@ -129,6 +128,13 @@ class RolloutRecord:
             signals={k: torch.from_numpy(v) for k, v in self.signals.items()},
             frames=frames,
         )
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An empty array; images are pinned where there is a GPU, which then copies them by itself."""
+    if dtype == np.uint8 and torch.cuda.is_available():
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
+    return np.empty(shape, dtype)
 
 
 def frames_of(rows: FrameRows, step: int, ended: np.ndarray, current: np.ndarray) -> Frames:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from robo.errors import RoboError
+from robo.storage import read_json
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,21 @@ def find_policy(folder: Path) -> Path:
         f"{folder} holds no policy; expected a run folder of `robo train` (with checkpoints/best "
         "or policy) or a policy folder with policy.json"
     )
+
+
+def training_options(folder: Path, task: str) -> dict[str, Any]:
+    """The simulator's options with which a policy was trained on ``task``.
+
+    Args:
+        folder: a run folder, or a policy folder inside one.
+        task: registry id.
+
+    Returns:
+        Name to value; empty where the run was of another task, or is not recorded.
+    """
+    for place in (Path(folder), *Path(folder).parents[:2]):
+        path = RunFolder(place).config
+        if path.is_file():
+            found = read_json(path).get("config", {})
+            return dict(found.get("options", {})) if found.get("task") == task else {}
+    return {}

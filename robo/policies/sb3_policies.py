@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from robo.errors import CheckpointError, RoboError
 from robo.policies.actor_critic import ActorCritic
+from robo.policies.beta import Beta
 from robo.policies.learner_config import NetworkConfig
 from robo.policies.networks import ACTIVATIONS, linear_layers
 from robo.policies.normalise import RunningNormaliser
@@ -79,6 +80,12 @@ def to_sb3(actor_critic: ActorCritic, observation: str = "state") -> ActorCritic
     Raises:
         RoboError: the critic reads features of the reward, which SB3's cannot.
     """
+    if not isinstance(actor_critic, ActorCritic) or isinstance(actor_critic.distribution, Beta):
+        raise RoboError(
+            f"SB3 gets Gaussian or categorical MLPs over states, not network kind "
+            f"{actor_critic.config.kind!r} with a {type(actor_critic.distribution).__name__}: "
+            "save it as robo's own policy"
+        )
     if actor_critic.critic_feature_dim:
         raise RoboError(
             f"this critic reads {actor_critic.critic_feature_dim} features from the reward, which "

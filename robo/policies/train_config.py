@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from robo.errors import RoboError
 from robo.policies.learner_config import NetworkConfig, PPOConfig
 from robo.rewards.config import RewardConfig
 
 if TYPE_CHECKING:
+    from robo.policies.asynchronous import EnvironmentGroups
     from robo.rewards.base import Reward
     from robo.sim.contract import VectorEnvironment
 
 NOT_COMPARED = (
     "total_steps",
     "threads",
+    "backend",
+    "device",
+    "groups",
     "start_from",
     "stop_success",
     "evaluate_every_steps",
     "evaluate_seeds",
+    "evaluate_metric",
     "checkpoint_every_iterations",
     "keep_checkpoints",
 )
@@ -33,8 +38,10 @@ class TrainConfig:
 
     task: str = "mujoco/Lift"
     """Task id; `robo tasks` lists them."""
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
+    """The simulator's own options, name and value in turn: --options town Town01 stride 5."""
     num_envs: int = 64
-    """Environments stepped together."""
+    """Environments of all processes together; each owns an equal part."""
     steps_per_rollout: int = 60
     """Steps of each environment between two updates."""
     total_steps: int = 300_000
@@ -49,6 +56,15 @@ class TrainConfig:
     """What the learner maximises."""
     backend: str = "auto"
     """How environments are stepped; "auto" measures and picks."""
+    groups: int = 1
+    """Groups of each process's environments: with 2, one is simulated while the policy acts for
+    the other. Worth it where simulators run in worker processes."""
+    collection: Literal["synchronous", "overlapped"] = "synchronous"
+    """overlapped: the next rollout is collected, by the policy as it was before the update, while
+    this one is scored and learned from."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the policy acts and learns; cuda: each process on a GPU of its own. Small networks on
+    states are faster on a CPU."""
     threads: int = 1
     """Threads of torch and BLAS; 1 is fastest for small networks."""
     start_from: Path | None = None
@@ -57,6 +73,9 @@ class TrainConfig:
     """Steps between two evaluations; 0 never evaluates."""
     evaluate_seeds: str = "9000-9049"
     """Seeds A-B that select and stop the run; report others."""
+    evaluate_metric: str = "success"
+    """What chooses the best policy: "success" (ties by return), "return", or a signal's name, by
+    its mean value at the end of episodes."""
     stop_success: float | None = None
     """Stop once an evaluation reaches this success rate, 0 ... 1."""
     checkpoint_every_iterations: int = 10
@@ -67,14 +86,29 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
         names = ("num_envs", "steps_per_rollout", "total_steps", "checkpoint_every_iterations")
-        for name in (*names, "threads", "keep_checkpoints"):
+        for name in (*names, "groups", "threads", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise RoboError(f"{name} is {getattr(self, name)}, expected at least 1")
         if self.seed < 0:
             raise RoboError(f"seed is {self.seed}, expected at least 0")
+        check_options(self.options)
         if self.stop_success is not None and not 0 <= self.stop_success <= 1:
             raise RoboError(
                 f"stop_success is {self.stop_success}, expected a success rate from 0 to 1"
+            )
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Refuse options of a simulator that were not written as name and value.
+
+    Raises:
+        RoboError: naming the entry.
+    """
+    for name in options:
+        if "=" in name:
+            raise RoboError(
+                f"--options got {name!r}; expected a name and a value with a space between them, "
+                f"such as --options {name.replace('=', ' ', 1)}"
             )
 
 
@@ -99,8 +133,12 @@ def lift_network() -> NetworkConfig:
     return NetworkConfig(hidden=(64, 64), activation="tanh", initial_std=0.6)
 
 
-def check_parts(config: TrainConfig, env: VectorEnvironment, reward: Reward) -> None:
+def check_parts(
+    config: TrainConfig, env: VectorEnvironment | EnvironmentGroups, reward: Reward, count: int
+) -> None:
     """Refuse a reward that assumes another learner or reads what the environment lacks.
+
+    ``count`` is how many of the run's environments this process owns.
 
     Raises:
         RoboError: naming both values.
@@ -125,7 +163,14 @@ def check_parts(config: TrainConfig, env: VectorEnvironment, reward: Reward) -> 
                 f"the reward wants camera views {views} that {env.task} does not have (it has "
                 f"{list(env.cameras)}); choose other views or another task"
             )
-    if env.num_envs != config.num_envs:
+    metric = config.evaluate_metric
+    if metric not in ("success", "return", *env.signal_names):
         raise RoboError(
-            f"num_envs is {config.num_envs} but the environment has {env.num_envs}; make both equal"
+            f"evaluate_metric is {metric!r}; expected success, return, or a signal of {env.task} "
+            f"({', '.join(env.signal_names) or 'it gives none'})"
+        )
+    if env.num_envs != count:
+        raise RoboError(
+            f"num_envs is {config.num_envs} but the environment has {env.num_envs} where this "
+            f"process owns {count}; make both equal"
         )

@@ -4,11 +4,16 @@ Everything that the next iteration depends on is in the checkpoint: parameters, 
 generators, open episodes of the collector and of the reward, the environments' state, counters.
 A run that is killed and resumed therefore ends with the same bits as one that was not (on a CPU,
 with environments that can save their state).
+
+Under torchrun every rank runs this loop on its own part of the environments
+(``robo.policies.distributed``); only rank 0 writes files. A checkpoint holds the parts of all
+ranks, and may be resumed by another number of them.
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +27,25 @@ import torch
 import torch._dynamo  # noqa: F401
 
 from robo.errors import RoboError
-from robo.policies.actor_critic import ActorCritic
+from robo.policies import distributed
+from robo.policies.asynchronous import EnvironmentGroups, GroupedCollector
 from robo.policies.checkpoint import Checkpoints, save_policy, start_from
 from robo.policies.collector import Collector
-from robo.policies.evaluate import evaluate, parse_seeds
-from robo.policies.metrics import MetricsLog, episode_metrics, reward_metrics
+from robo.policies.evaluate import parse_seeds
+from robo.policies.metrics import (
+    MetricsLog,
+    NoLog,
+    RankReport,
+    episode_metrics,
+    merge_reports,
+    reward_metrics,
+)
+from robo.policies.pipeline import Collected, OverlappedPipeline, RolloutPipeline
+from robo.policies.policy_files import make_policy
 from robo.policies.ppo import PPO
+from robo.policies.rank_checkpoint import load_run, save_run
 from robo.policies.run_folder import RunFolder
+from robo.policies.selection import rank_of, selection_score, share_of_seeds
 from robo.policies.threads import set_threads
 from robo.policies.train_config import NOT_COMPARED, TrainConfig, check_parts
 from robo.rewards.base import Reward
@@ -69,7 +86,8 @@ class Trainer:
 
     Args:
         config: of the run.
-        env: ``config.num_envs`` environments.
+        env: this process's part of ``config.num_envs`` environments (all of them in a run of one
+            process), or groups of them.
         reward: a function of whole rollouts.
         out: run folder.
         evaluate_env: environments of the evaluations, other than ``env``; None makes them when
@@ -84,7 +102,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        env: VectorEnvironment,
+        env: VectorEnvironment | EnvironmentGroups,
         reward: Reward,
         out: Path,
         evaluate_env: VectorEnvironment | None = None,
@@ -92,7 +110,8 @@ class Trainer:
         show: bool = True,
     ) -> None:
         """See the class."""
-        check_parts(config, env, reward)
+        self.shard = distributed.shard(config.num_envs)
+        check_parts(config, env, reward, len(self.shard))
         set_threads(config.threads)
         self.config, self.env, self.reward = config, env, reward
         self.evaluate_env, self.callbacks, self.show = evaluate_env, tuple(callbacks), show
@@ -102,19 +121,23 @@ class Trainer:
             self.folder.checkpoints, compared, keep=config.keep_checkpoints
         )
         self.evaluate_seeds = parse_seeds(config.evaluate_seeds)
-        self.actor_critic = ActorCritic(
-            env.single_observation_space,  # type: ignore[arg-type]
+        self.actor_critic = make_policy(
+            env.single_observation_space,
             env.single_action_space,
             config.network,
-            critic_feature_dim=reward.critic_feature_dim,
-            seed=config.seed,
+            reward.critic_feature_dim,
+            config.seed,
         )
         if config.start_from is not None:
             start_from(self.actor_critic, config.start_from)
+        self.actor_critic.to(distributed.device(config.device))
         self.ppo = PPO(config.ppo, self.actor_critic, seed=config.seed)
-        self.collector = Collector(
-            env, self.actor_critic, config.steps_per_rollout, config.seed, reward.camera
-        )
+        for tensor in self.actor_critic.state_dict().values():
+            distributed.broadcast_(tensor)
+        self.collector = self._make_collector(env)
+        self.pipeline = RolloutPipeline(self.collector)
+        if config.collection == "overlapped":
+            self.pipeline = OverlappedPipeline(self.collector, self.actor_critic)
         self.iteration = 0
         self.step = 0
         self.seconds = 0.0
@@ -123,6 +146,14 @@ class Trainer:
         self.last_evaluation: dict[str, Any] | None = None
         self.stopped = False
         self.recent: deque[tuple[bool, float, int]] = deque(maxlen=RECENT)
+
+    def _make_collector(
+        self, env: VectorEnvironment | EnvironmentGroups
+    ) -> Collector | GroupedCollector:
+        parts = (self.actor_critic, self.config.steps_per_rollout, self.config.seed)
+        if isinstance(env, EnvironmentGroups):
+            return GroupedCollector(env, *parts, self.reward.camera, self.shard)
+        return Collector(env, *parts, self.reward.camera, self.shard)
 
     def run(self, resume: bool = False) -> dict[str, Any]:
         """Train to the end and save the policy.
@@ -135,45 +166,59 @@ class Trainer:
             seeds that selected it, hence optimistic; None without evaluations),
             ``success_recent`` and ``return_recent`` (over the last episodes of training),
             ``evaluation`` (the last one), ``best``, ``stopped_early``, ``timeout``, ``gamma``,
-            ``backend``, ``exact_resume``, ``policy`` (folder).
+            ``backend``, ``exact_resume``, ``processes``, ``policy`` (folder). The same on every
+            rank, but for the seconds.
 
         Raises:
             RoboError: an earlier run in the folder without ``resume``, checkpoints damaged or of
                 another configuration, a diverged update, full disk.
         """
+        first = distributed.rank() == 0
         if resume:
-            self.load_state_dict(self.checkpoints.latest())
-        elif self.checkpoints.paths():
+            self.load_state_dict(load_run(self.checkpoints, self.shard))
+        elif first and self.checkpoints.paths():
             raise RoboError(
                 f"{self.folder.root} already holds checkpoints of a run; go on with it by "
                 "--resume or choose another --out"
             )
-        with MetricsLog(
-            self.folder.metrics, self.config.total_steps, self.step, show=self.show
-        ) as log:
+        log = NoLog()
+        if first:
+            log = MetricsLog(self.folder.metrics, self.config.total_steps, self.step, self.show)
+        with log:
             while self.step < self.config.total_steps and not self.stopped:
                 self._iterate(log)
-        save_policy(self.actor_critic, self.folder.policy)
+        if first:
+            save_policy(self.actor_critic, self.folder.policy)
+        distributed.barrier()
         return self.result()
 
-    def _iterate(self, log: MetricsLog) -> None:
+    def _iterate(self, log: MetricsLog | NoLog) -> None:
         start = time.perf_counter()
-        rollout = self.collector.collect()
-        collected = time.perf_counter()
+        collected = self._next_rollout()
+        rollout = collected.rollout
+        waited = time.perf_counter()
         terms = self.reward(rollout)
         rewarded = time.perf_counter()
         rewards = reward_metrics(rollout, terms)
-        metrics = self.ppo.update(rollout, terms, 1.0 - self.step / self.config.total_steps)
+        learned = self.ppo.update(rollout, terms, 1.0 - self.step / self.config.total_steps)
         updated = time.perf_counter()
-        self._count(rollout)
+        seconds = {
+            "collect": collected.seconds,
+            "wait": waited - start,
+            "reward": rewarded - waited,
+            "update": updated - rewarded,
+        }
+        report, spread = merge_reports(
+            distributed.gather_objects(self._report(collected, rewards, seconds))
+        )
+        self._count(report)
         metrics = {
-            **episode_metrics(self.collector.finished, self.recent),
-            **rewards,
-            **{f"ppo/{name}": value for name, value in metrics.items()},
-            "time/collect": collected - start,
-            "time/reward": rewarded - collected,
-            "time/update": updated - rewarded,
-            "time/steps_per_second": rollout.shape[0] * rollout.shape[1] / (updated - start),
+            **episode_metrics(report.finished, self.recent),
+            **report.rewards,
+            **{f"ppo/{name}": value for name, value in learned.items()},
+            **{f"time/{part}": value for part, value in report.seconds.items()},
+            **spread,
+            "time/steps_per_second": report.steps / (updated - start),
         }
         log.scalars(self.step, metrics)
         log.show(self.step, metrics["time/steps_per_second"], metrics)
@@ -185,51 +230,81 @@ class Trainer:
         self.seconds += time.perf_counter() - start
         # After the evaluation: a run killed in between repeats both, and comes to the same.
         if last or self.stopped or self.iteration % self.config.checkpoint_every_iterations == 0:
-            self.checkpoints.save(self.state_dict(), self.iteration)
+            save_run(self.checkpoints, self.state_dict(), self.shard, self.iteration)
 
-    def _count(self, rollout: Rollout) -> None:
+    def _next_rollout(self) -> Collected:
+        """The next rollout; tells the pipeline what will follow, so that it can run ahead."""
+        config = self.config
+        after = self.step + config.steps_per_rollout * config.num_envs
+        more = after < config.total_steps
+        may_stop = bool(config.evaluate_every_steps) and config.stop_success is not None
+        keep = not more or (self.iteration + 1) % config.checkpoint_every_iterations == 0
+        keep = keep or (may_stop and after >= self.next_evaluation)
+        return self.pipeline.next(more, keep)
+
+    @staticmethod
+    def _report(
+        collected: Collected, rewards: dict[str, float], seconds: dict[str, float]
+    ) -> RankReport:
+        valid, (steps, envs) = collected.rollout.valid, collected.rollout.shape
+        finished = [
+            (episode.success, float(episode.env_return), int(episode.length))
+            for episode in collected.finished
+        ]
+        count = steps * envs if valid is None else int(valid.sum())
+        return RankReport(count, finished, rewards, seconds)
+
+    def _count(self, report: RankReport) -> None:
         self.iteration += 1
-        steps, envs = rollout.shape
-        self.step += steps * envs if rollout.valid is None else int(rollout.valid.sum())
-        for episode in self.collector.finished:
-            self.recent.append((episode.success, float(episode.env_return), int(episode.length)))
+        self.step += report.steps
+        self.recent.extend(report.finished)
 
-    def _evaluate(self, log: MetricsLog) -> None:
-        """Score the policy on the selection seeds; keep it if it is the best so far."""
+    def _evaluate(self, log: MetricsLog | NoLog) -> None:
+        """Score the policy on the selection seeds; keep it if it is the best so far.
+
+        Ranks share the seeds; the score does not depend on who played which.
+        """
         while self.next_evaluation <= self.step:
             self.next_evaluation += self.config.evaluate_every_steps
-        score = evaluate(self.actor_critic, self._evaluation_env(), self.evaluate_seeds)
-        score.pop("outcomes")
+        share = share_of_seeds(self.evaluate_seeds)
+        env = self._evaluation_env(len(share)) if share else None
+        score = selection_score(self.actor_critic, env, self.evaluate_seeds)
         score["step"] = self.step
         self.last_evaluation = score
         log.scalars(self.step, {f"evaluation/{name}": value for name, value in score.items()})
+        for name, value in score["signals"].items():
+            log.scalars(self.step, {f"evaluation/signals/{name}": value})
         log.say(
             f"step {self.step:,}: success {score['success_rate']:.0%} of {score['episodes']} "
             f"selection seeds, mean return {score['mean_return']:.4g}"
         )
-        if self.best is None or _rank(score) >= _rank(self.best):
+        metric = self.config.evaluate_metric
+        if self.best is None or rank_of(score, metric) >= rank_of(self.best, metric):
             self.best = score
-            save_policy(self.actor_critic, self.folder.best)
+            if distributed.rank() == 0:
+                save_policy(self.actor_critic, self.folder.best)
         self.stopped = self._reached_target()
 
     def _reached_target(self) -> bool:
         target, score = self.config.stop_success, self.last_evaluation
         return target is not None and score is not None and score["success_rate"] >= target
 
-    def _evaluation_env(self) -> VectorEnvironment:
+    def _evaluation_env(self, seeds: int) -> VectorEnvironment:
         if self.evaluate_env is None:
             from robo.sim.registry import make_vec
 
-            count = min(self.config.num_envs, len(self.evaluate_seeds))
-            self.evaluate_env = make_vec(self.config.task, count, backend=self.config.backend)
+            config, count = self.config, min(len(self.shard), seeds)
+            self.evaluate_env = make_vec(
+                config.task, count, backend=config.backend, **config.options
+            )
         return self.evaluate_env
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next iteration depends on."""
+        """Everything that this rank's next iteration depends on."""
         return {
             "actor_critic": self.actor_critic.state_dict(),
             "ppo": self.ppo.state_dict(),
-            "collector": self.collector.state_dict(),
+            **self.pipeline.state_dict(),
             "reward": self.reward.state_dict(),
             "iteration": self.iteration,
             "step": self.step,
@@ -244,8 +319,14 @@ class Trainer:
         """Restore what :meth:`state_dict` returned."""
         self.actor_critic.load_state_dict(state["actor_critic"])
         self.ppo.load_state_dict(state["ppo"])
-        self.reward.load_state_dict(state["reward"])
-        self.collector.load_state_dict(state["collector"])
+        if state["reward"] is None:
+            warnings.warn(
+                "the reward's open episodes cannot be shared out to another number of processes",
+                stacklevel=2,
+            )
+        else:
+            self.reward.load_state_dict(state["reward"])
+        self.pipeline.load_state_dict({name: state[name] for name in ("collector", "actor")})
         self.iteration, self.step = state["iteration"], state["step"]
         self.seconds, self.next_evaluation = state["seconds"], state["next_evaluation"]
         self.best, self.last_evaluation = state["best"], state["last_evaluation"]
@@ -254,6 +335,7 @@ class Trainer:
 
     def close(self) -> None:
         """Close the environments."""
+        self.pipeline.close()
         self.env.close()
         if self.evaluate_env is not None:
             self.evaluate_env.close()
@@ -266,6 +348,7 @@ class Trainer:
             "task": self.config.task,
             "backend": self.env.backend,
             "exact_resume": self.collector.exact_resume,
+            "processes": distributed.world_size(),
             "steps": self.step,
             "iterations": self.iteration,
             "wall_seconds": round(self.seconds, 3),
@@ -282,11 +365,6 @@ class Trainer:
         }
 
 
-def _rank(score: dict[str, Any]) -> tuple[float, float]:
-    """Order of evaluations: success first, the environment's own return where it ties."""
-    return score["success_rate"], score["mean_return"]
-
-
 def make_trainer(
     config: TrainConfig, out: Path, callbacks: Sequence[Callback] = (), show: bool = True
 ) -> Trainer:
@@ -295,11 +373,11 @@ def make_trainer(
     Raises:
         RoboError: unknown task, missing extra, parts that do not fit together.
     """
+    from robo.policies.asynchronous import make_environments
     from robo.rewards.config import make_reward
-    from robo.sim.registry import make_vec
 
     reward = make_reward(config.reward, config.ppo.gamma, config.ppo.timeout)
-    env = make_vec(config.task, config.num_envs, backend=config.backend)
+    env = make_environments(config, len(distributed.shard(config.num_envs)))
     try:
         return Trainer(config, env, reward, out, callbacks=callbacks, show=show)
     except BaseException:

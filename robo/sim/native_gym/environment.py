@@ -112,10 +112,11 @@ class NativeGymEnvironment(VectorEnvironment):
         reward, terminated = self.dynamics.advance(checked)
         self._observation[...] = self.dynamics.observe()
         self._elapsed += 1
-        truncated = ~terminated & (self._elapsed >= self._prototype.time_limit)
+        truncated = self._elapsed >= self._prototype.time_limit
+        truncated &= ~terminated
         ended = terminated | truncated
         infos: dict[str, Any] = {"success": np.zeros(self.num_envs, np.bool_), "signals": {}}
-        if ended.any():
+        if np.count_nonzero(ended):
             self._end(ended, infos)
         observation = self.current_observation()
         return observation, reward.astype(np.float32), terminated.copy(), truncated, infos

@@ -1,0 +1,279 @@
+"""PPO on images: accumulation, exact resume, precision, compilation, and that it learns to see."""
+
+from __future__ import annotations
+
+import copy
+import io
+import runpy
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Dict
+
+from robo.policies.collector import Collector
+from robo.policies.learner_config import NetworkConfig, PPOConfig
+from robo.policies.policy import Policy
+from robo.policies.policy_files import make_policy
+from robo.policies.ppo import PPO
+from robo.rollout import CameraSchedule, EpisodeInfo, RewardTerms, Rollout
+from robo.sim.contract import Environment
+from robo.sim.in_process import InProcessVectorEnvironment
+
+PIXELS = 16
+NETWORK = NetworkConfig(kind="carl_small")
+
+
+class Sides(Environment):
+    """A white half of the picture shows which way to steer; four steps an episode."""
+
+    task = "test/Sides"
+    signal_names = ()
+    max_episode_steps = 4
+
+    def __init__(self) -> None:
+        self.observation_space = Dict(
+            birdseye=Box(0, 255, (3, PIXELS, PIXELS), np.uint8),
+            state=Box(-1.0, 1.0, (2,), np.float32),
+            critic_state=Box(0.0, 1.0, (1,), np.float32),
+        )
+        self.action_space = Box(-1.0, 1.0, (2,), np.float32)
+        self.right, self.steps = False, 0
+
+    def set_camera_schedule(self, schedule: CameraSchedule | None) -> None:
+        assert schedule is None
+
+    def episode_info(self) -> EpisodeInfo:
+        return EpisodeInfo(self.task)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[dict, dict]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._observation(), {"instruction": "", "initial_state": None}
+
+    def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
+        reward = float(action[0] if self.right else -action[0])
+        self.steps += 1
+        info = {"success": False, "signals": {}}
+        return self._observation(), reward, False, self.steps == 4, info
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        self.right = bool(self.np_random.random() < 0.5)
+        image = self.np_random.integers(0, 60, (3, PIXELS, PIXELS), dtype=np.uint8)
+        image[:, :, PIXELS // 2 :] += np.uint8(180 * self.right)
+        image[:, :, : PIXELS // 2] += np.uint8(180 * (not self.right))
+        left = np.full(1, (4 - self.steps) / 4, np.float32)
+        return {"birdseye": image, "state": np.zeros(2, np.float32), "critic_state": left}
+
+    def state_dict(self) -> dict[str, Any]:
+        state = self.np_random.bit_generator.state
+        return {"generator": state, "right": self.right, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.np_random.bit_generator.state = state["generator"]
+        self.right, self.steps = state["right"], state["steps"]
+
+
+def make(network: NetworkConfig = NETWORK, envs: int = 8, steps: int = 16, seed: int = 0):
+    env = InProcessVectorEnvironment([Sides] * envs)
+    space: Any = env.single_observation_space
+    policy = make_policy(space, env.single_action_space, network, seed=seed)
+    return policy, Collector(env, policy, steps, seed=5)
+
+
+def terms_of(rollout: Rollout) -> RewardTerms:
+    return RewardTerms(rollout.env_reward, {"env": rollout.env_reward})
+
+
+def updated(policy: Policy, rollout: Rollout, **changes: Any) -> tuple[torch.Tensor, dict]:
+    """Parameters and metrics after one update of a copy of the policy."""
+    config = PPOConfig(**{"epochs": 2, "minibatch_size": 64, **changes})
+    policy, rollout = copy.deepcopy(policy), copy.deepcopy(rollout)
+    metrics = PPO(config, policy, seed=1).update(rollout, terms_of(rollout))
+    return policy.flat.clone(), metrics
+
+
+@pytest.mark.slow
+def test_it_learns_to_see():
+    policy, collector = make(envs=16)
+    learner = PPO(
+        PPOConfig(learning_rate=1e-3, epochs=3, minibatch_size=128, gamma=0.5, chunk_size=128),
+        policy,
+    )
+    rewards = []
+    for _ in range(12):
+        rollout = collector.collect()
+        rewards.append(float(rollout.env_reward.mean()))
+        learner.update(rollout, terms_of(rollout))
+    assert abs(rewards[0]) < 0.15
+    assert np.mean(rewards[-2:]) > 0.6
+    observation = rollout.last_observation
+    action, _ = policy.act({k: v.numpy() for k, v in observation.items()}, np.random.default_rng(0))
+    assert np.abs(action).max() <= 1.0
+
+
+def test_chunks_of_a_minibatch_add_up_to_it():
+    policy, collector = make(envs=4)
+    rollout = collector.collect()
+    whole, _ = updated(policy, rollout, chunk_size=64, epochs=1)
+    for size in (32, 7):
+        parts, _ = updated(policy, rollout, chunk_size=size, epochs=1)
+        torch.testing.assert_close(parts, whole, rtol=0, atol=1e-6)
+
+
+def test_the_batch_can_be_one_minibatch_and_images_are_not_copied():
+    policy, collector = make()
+    rollout = collector.collect()
+    assert rollout.observation["birdseye"].dtype == torch.uint8
+    learner = PPO(PPOConfig(minibatch_size=10**6, epochs=1, chunk_size=40), policy)
+    batch = learner._batch(rollout, terms_of(rollout), fresh=False)
+    kept = batch.observation["birdseye"]  # type: ignore[union-attr]
+    assert kept.data_ptr() == rollout.observation["birdseye"].data_ptr()
+    metrics = learner.update(rollout, terms_of(rollout))
+    assert metrics["approximate_kl"] == pytest.approx(0.0, abs=1e-5)
+    assert metrics["clip_fraction"] == 0.0
+    assert metrics["epochs_run"] == 1
+
+
+def test_invalid_steps_count_nowhere():
+    policy, collector = make(envs=3)
+    rollout = collector.collect()
+    valid = torch.ones(rollout.shape, dtype=torch.bool)
+    valid[8:, 1] = False
+    rollout.valid = valid
+    flats = []
+    for junk in (0, 200):
+        rollout.observation["birdseye"][8:, 1] = junk
+        rollout.env_reward[8:, 1] = junk
+        flats.append(updated(policy, rollout)[0])
+    assert torch.equal(*flats)
+
+
+def test_resume_is_exact():
+    config = PPOConfig(minibatch_size=32, epochs=2, learning_rate_schedule="linear")
+    policy, collector = make()
+    learner = PPO(config, policy, seed=4)
+    rollout = collector.collect()
+    learner.update(rollout, terms_of(rollout), 1.0)
+    file = io.BytesIO()
+    parts = {"policy": policy, "ppo": learner, "collector": collector}
+    torch.save({name: part.state_dict() for name, part in parts.items()}, file)
+    file.seek(0)
+    state = torch.load(file, weights_only=False)
+    other, other_collector = make(seed=9)
+    resumed = PPO(config, other, seed=99)
+    for name, part in {"policy": other, "ppo": resumed, "collector": other_collector}.items():
+        part.load_state_dict(state[name])
+    for each, source in ((learner, collector), (resumed, other_collector)):
+        for _ in range(2):
+            rollout = source.collect()
+            each.update(rollout, terms_of(rollout), 0.5)
+    assert torch.equal(policy.flat, other.flat)
+    for name, tensor in policy.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_bfloat16_learns_the_same_within_its_precision():
+    policy, collector = make()
+    rollout = collector.collect()
+    half, _ = make(NetworkConfig(kind="carl_small", precision="bfloat16"))
+    exact, metrics = updated(policy, rollout, learning_rate=1e-4)
+    near, rounded = updated(half, rollout, learning_rate=1e-4)
+    assert float((near - exact).norm()) < 0.02 * float(exact.norm())
+    assert rounded["value_loss"] == pytest.approx(metrics["value_loss"], rel=0.1)
+
+
+@pytest.mark.slow
+def test_the_compiled_twin_gives_the_eager_result():
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("torch.compile on a CPU needs a C++ compiler")
+    policy, collector = make()
+    rollout = collector.collect()
+    options = {"epochs": 1, "minibatch_size": 64, "learning_rate": 1e-4}
+    eager, metrics = updated(policy, rollout, **options)
+    fast, compiled = updated(policy, rollout, compile=True, **options)
+    torch.testing.assert_close(fast, eager, rtol=0, atol=1e-5)
+    assert compiled["policy_loss"] == pytest.approx(metrics["policy_loss"], abs=1e-5)
+    observation = {name: entry[0].numpy() for name, entry in rollout.observation.items()}
+    slow_output = policy.actor_output(observation)
+    PPO(PPOConfig(compile=True), policy)
+    np.testing.assert_allclose(policy.actor_output(observation), slow_output, atol=1e-5)
+
+
+SEVERAL = """
+import sys, torch, numpy as np
+from robo.policies import distributed
+from robo.policies.learner_config import NetworkConfig, PPOConfig
+from robo.policies.policy_files import make_policy
+from robo.policies.ppo import PPO
+from robo.rollout import FinalObservation, RewardTerms, Rollout
+from gymnasium.spaces import Box, Dict
+
+T, N = 6, 4
+
+
+def train(kind):
+    draw = np.random.default_rng(0)
+    observation = {"state": draw.standard_normal((T + 1, N, 3)).astype(np.float32)}
+    space = {"state": Box(-np.inf, np.inf, (3,), np.float32)}
+    if kind == "carl_small":
+        space["birdseye"] = Box(0, 255, (2, 12, 12), np.uint8)
+        observation["birdseye"] = draw.integers(0, 256, (T + 1, N, 2, 12, 12), dtype=np.uint8)
+    action = np.tanh(draw.standard_normal((T, N, 2))).astype(np.float32)
+    reward = draw.standard_normal((T, N)).astype(np.float32)
+    size = N // distributed.world_size()
+    mine = slice(distributed.rank() * size, (distributed.rank() + 1) * size)
+    part = {k: torch.from_numpy(v[:, mine].copy()) for k, v in observation.items()}
+    none = torch.zeros((T, size), dtype=torch.bool)
+    index = torch.zeros(0, dtype=torch.int64)
+    policy = make_policy(Dict(space), Box(-1, 1, (2,), np.float32), NetworkConfig(kind=kind))
+    policy.double()
+    ppo = PPO(PPOConfig(epochs=2, minibatch_size=8, chunk_size=3, target_kl=5.0), policy, seed=3)
+    for _ in range(5):
+        rollout = Rollout(
+            {k: v[:-1] for k, v in part.items()},
+            {k: v[-1] for k, v in part.items()},
+            FinalObservation({k: v[0, :0] for k, v in part.items()}, index, index),
+            torch.from_numpy(action[:, mine].copy()),
+            torch.full((T, size), -2.0),
+            torch.from_numpy(reward[:, mine].copy()),
+            none, none, none, torch.zeros((T, size), dtype=torch.int64), {},
+        )
+        metrics = ppo.update(rollout, RewardTerms(rollout.env_reward, {}))
+    return {"flat": policy.flat.detach().clone(), "metrics": metrics}
+
+
+def main(out):
+    torch.set_num_threads(1)
+    distributed.initialise(60.0, share_cores=False)
+    found = {kind: train(kind) for kind in ("mlp", "carl_small")}
+    if distributed.rank() == 0:
+        torch.save(found, out)
+    distributed.shutdown()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_give_the_parameters_of_one(tmp_path):
+    script, out = tmp_path / "several.py", tmp_path / "two.pt"
+    script.write_text(SEVERAL)
+    train = runpy.run_path(str(script))["train"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launch, str(script), str(out)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    several = torch.load(out, weights_only=True)
+    for kind in ("mlp", "carl_small"):
+        one, two = train(kind), several[kind]
+        torch.testing.assert_close(two["flat"], one["flat"], rtol=0, atol=1e-8)
+        for name in ("policy_loss", "approximate_kl", "gradient_norm"):
+            assert two["metrics"][name] == pytest.approx(one["metrics"][name], abs=1e-6)
