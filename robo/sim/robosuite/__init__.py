@@ -1,0 +1,1 @@
+"""robosuite's single-arm manipulation tasks: several views, fast rendering, exact seeds."""
