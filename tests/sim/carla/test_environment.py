@@ -57,7 +57,14 @@ def assert_same(one, two):
             assert a == b, f"entry {index} differs"
 
 
-@pytest.mark.parametrize("town", ["Grid", "Junctions", "Multilane"])
+@pytest.mark.parametrize(
+    "town",
+    [
+        "Grid",
+        pytest.param("Junctions", marks=pytest.mark.slow),
+        pytest.param("Multilane", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_keeps_the_contract(town):
     environment = robo.make(f"carla-standin/{town}", **SMALL)

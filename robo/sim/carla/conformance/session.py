@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robo.errors import MissingExtraError, RoboError
+from robo.sim.carla.supervisor import accepts
 
 STEP = 0.05
 """Seconds per tick during the checks."""
@@ -167,6 +168,8 @@ def open_session(host: str, port: int) -> Iterator[Session]:
         raise MissingExtraError(
             'the CARLA client is not installed: pip install -e ".[carla]"'
         ) from error
+    if not accepts(host, port):
+        raise RoboError(f"no CARLA server answers at {host}:{port}: nothing listens there")
     client = carla.Client(host, port, worker_threads=WORKER_THREADS)
     client.set_timeout(CONNECT_TIMEOUT)
     try:

@@ -31,10 +31,19 @@ def carla_map(town: str) -> Path:
     return path
 
 
-def check(town: str | Path) -> None:
+def run(town: str | Path) -> list[CheckResult]:
     with start_process(town, seed=1) as server:
         results = run_conformance_process("127.0.0.1", server.port, timeout=TIMEOUT)
         assert server.poll() is None, list(server.errors)
+    return results
+
+
+def check(town: str | Path) -> None:
+    results = run(town)
+    if "Bad file descriptor" in results[-1].found:
+        # A race in the client itself: now and then it closes a stream's socket twice when the
+        # world is reloaded, and aborts. Nothing that a server sends decides it.
+        results = run(town)
     failed = [result for result in results if not result.passed]
     assert not failed, "\n".join(map(str, failed))
     assert len(results) == len(all_checks())

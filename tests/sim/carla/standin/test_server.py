@@ -242,6 +242,7 @@ def drive(port: int) -> list[bytes]:
     return states
 
 
+@pytest.mark.slow
 def test_two_seeded_runs_are_equal_to_the_bit() -> None:
     with start_process("Grid", seed=5) as first, start_process("Grid", seed=5) as second:
         runs = drive(first.port), drive(second.port)
