@@ -58,7 +58,8 @@ class Evaluate:
             ``success_rate``, ``episodes``, ``successes``, ``interval`` (low, high),
             ``confidence``, ``mean_return``, ``mean_length``, ``signals`` (of each, the mean of
             its values at the end of episodes), ``seeds``, ``task``, ``options``, ``backend``,
-            ``policy`` (the folder that was used), ``outcomes`` per seed.
+            ``policy`` (the folder that was used), ``outcomes`` per seed; of driving tasks also
+            ``driving``: completion, infractions and route score per route and over all.
 
         Raises:
             RoboError: no policy, unknown task, a policy of another task's shape, bad seeds.
@@ -76,12 +77,17 @@ class Evaluate:
         actor_critic = ActorCritic.load(folder)
         options = {**training_options(self.policy, self.task), **self.options}
         env = make_vec(self.task, min(self.num_envs, len(seeds)), backend=self.backend, **options)
+        driven = Driven() if "route_completion" in env.signal_names else None
         try:
             check_fit(actor_critic, env, folder)
-            score = evaluate(actor_critic, env, seeds, deterministic=not self.stochastic)
+            score = evaluate(
+                actor_critic, env, seeds, deterministic=not self.stochastic, on_episode=driven
+            )
             backend = env.backend
         finally:
             env.close()
+        if driven is not None:
+            score["driving"] = driven.report(seeds)
         low, high = wilson(score["successes"], score["episodes"], self.confidence)
         self._print(score, folder, float(low), float(high))
         outcomes = score.pop("outcomes")
@@ -105,10 +111,40 @@ class Evaluate:
             f"{score['episodes']} episodes ({self.confidence:.0%} interval {low:.1%} to "
             f"{high:.1%})\nseeds {self.seeds}, mean length {score['mean_length']:.1f} steps, mean "
             f"return {score['mean_return']:.4g}, policy {folder}"
-            + "".join(f"\n{name} {value:.4g}" for name, value in score["signals"].items()),
+            + "".join(f"\n{name} {value:.4g}" for name, value in score["signals"].items())
+            + "".join(f"\n{line}" for line in _routes(score)),
             highlight=False,
             markup=False,
         )
+
+
+class Driven:
+    """Summaries of driven routes, taken as episodes come."""
+
+    def __init__(self) -> None:
+        """Nothing driven yet."""
+        self.tasks: list[str] = []
+        self.summaries: list[Any] = []
+
+    def __call__(self, episode: Any) -> None:
+        """Take in one episode."""
+        from robo.assess.driving import route_summary
+
+        self.tasks.append(episode.info.task)
+        self.summaries.append(route_summary(episode))
+
+    def report(self, seeds: list[int]) -> dict[str, Any]:
+        """See :func:`robo.assess.driving.driving_report`."""
+        from robo.assess.driving import driving_report
+
+        return driving_report(seeds, self.tasks, self.summaries)
+
+
+def _routes(score: dict[str, Any]) -> list[str]:
+    """Lines of the driving report; none for other tasks."""
+    from robo.assess.driving import driving_table
+
+    return driving_table(score["driving"]) if "driving" in score else []
 
 
 def check_fit(actor_critic: Any, env: Any, folder: Path) -> None:

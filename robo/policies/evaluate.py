@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from robo.errors import RoboError
 from robo.policies.recorder import PolicyActor, stream_episodes
+from robo.rollout import Episode
 from robo.sim.contract import VectorEnvironment
 
 
@@ -34,6 +35,7 @@ def evaluate(
     seeds: Sequence[int],
     deterministic: bool = True,
     seed: int = 0,
+    on_episode: Callable[[Episode], None] | None = None,
 ) -> dict[str, Any]:
     """Play one episode per seed.
 
@@ -43,6 +45,7 @@ def evaluate(
         seeds: of the initial states.
         deterministic: the mode of the distribution in place of a sample.
         seed: of the samples, where not deterministic.
+        on_episode: called with each episode (without observations), in the order of ``seeds``.
 
     Returns:
         What :func:`summarise` gives, and ``outcomes``: per seed ``seed``, ``success``,
@@ -54,16 +57,19 @@ def evaluate(
     if not seeds:
         raise RoboError("an evaluation needs at least one seed; give --seeds A-B")
     actor = PolicyActor(actor_critic, deterministic, seed)
-    outcomes = [
-        {
-            "seed": episode.info.seed,
-            "success": bool(episode.success),
-            "return": float(episode.reward.sum()),
-            "length": len(episode),
-            "signals": {name: float(values[-1]) for name, values in episode.signals.items()},
-        }
-        for episode in stream_episodes(env, actor, seeds, keep_observations=False)
-    ]
+    outcomes = []
+    for episode in stream_episodes(env, actor, seeds, keep_observations=False):
+        if on_episode is not None:
+            on_episode(episode)
+        outcomes.append(
+            {
+                "seed": episode.info.seed,
+                "success": bool(episode.success),
+                "return": float(episode.reward.sum()),
+                "length": len(episode),
+                "signals": {name: float(values[-1]) for name, values in episode.signals.items()},
+            }
+        )
     return {**summarise(outcomes), "outcomes": outcomes}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from robo.errors import RoboError
+from robo.storage import plain, write_json
 
 NEW_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 """Environment variable: torch's launcher makes a new store each time that processes start. The one
@@ -193,6 +194,9 @@ def train_rank(config: Any, out: Path, resume: bool, show: bool) -> dict[str, An
     from robo.policies.trainer import make_trainer
 
     first = distributed.rank() == 0
+    if first and not RunFolder(out).config.exists():
+        # `robo train` has written its own; scripts that call this have not.
+        write_json(RunFolder(out).config, {"config": plain(config)})
     found = first and any(RunFolder(out).checkpoints.glob("checkpoint-*.pt"))
     resume = resume or (restarted() and bool(distributed.broadcast_object(found)))
     try:
