@@ -16,6 +16,7 @@ from torch import Tensor
 from robo.rewards.progress import to_tensor
 from robo.rewards.route_completion import (
     COMFORT_METRICS,
+    SOFT_SIGNALS,
     DrivingRewardError,
     as_terms,
     ended_by_infraction,
@@ -191,19 +192,7 @@ class RoachReward(Memoryless):
 class AdditiveReward(Memoryless):
     """CaRL's additive ablation, :func:`additive_step_reward`."""
 
-    signals: tuple[str, ...] = (
-        "delta_route_completion",
-        "outside_lanes",
-        "speed",
-        "speed_limit",
-        "ttc_active",
-        "comfort_active",
-        "lateral_offset",
-        "lane_width",
-        "in_junction",
-        "collision",
-        "red_light",
-    )
+    signals: tuple[str, ...] = (*SOFT_SIGNALS, "collision", "red_light")
 
     def __call__(self, rollout: Rollout) -> RewardTerms:
         """Rewards of every step, float32 ``[T, N]``; one term, ``additive``."""
@@ -240,17 +229,7 @@ class NuplanReward(Memoryless):
     comfort so far: both are remembered per environment while an episode is open.
     """
 
-    signals: tuple[str, ...] = (
-        "delta_route_completion",
-        "outside_lanes",
-        "speed",
-        "speed_limit",
-        "ttc_active",
-        "comfort_active",
-        "lateral_offset",
-        "lane_width",
-        "in_junction",
-    )
+    signals: tuple[str, ...] = SOFT_SIGNALS
 
     def __init__(self, config: NuplanConfig | None = None) -> None:
         """``config`` None: the regular variant."""

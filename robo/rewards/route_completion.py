@@ -23,6 +23,19 @@ OVERSPEED = 2.23
 COMFORT_METRICS = 6
 """How many comfort metrics there are."""
 
+SOFT_SIGNALS = (
+    "delta_route_completion",
+    "outside_lanes",
+    "speed",
+    "speed_limit",
+    "ttc_active",
+    "comfort_active",
+    "lateral_offset",
+    "lane_width",
+    "in_junction",
+)
+"""Signals of progress and of what reduces it."""
+
 
 class DrivingRewardError(RoboError, ValueError):
     """Settings of a driving reward that are out of range."""
@@ -165,19 +178,7 @@ class RouteCompletionConfig:
 class RouteCompletionReward(Memoryless):
     """CaRL's reward on the signals of a rollout."""
 
-    signals: tuple[str, ...] = (
-        "delta_route_completion",
-        "outside_lanes",
-        "speed",
-        "speed_limit",
-        "ttc_active",
-        "comfort_active",
-        "lateral_offset",
-        "lane_width",
-        "in_junction",
-        "collision",
-        "red_light",
-    )
+    signals: tuple[str, ...] = (*SOFT_SIGNALS, "collision", "red_light")
 
     def __init__(self, config: RouteCompletionConfig | None = None) -> None:
         """``config`` None: exactly CaRL's."""
