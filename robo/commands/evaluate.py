@@ -59,7 +59,8 @@ class Evaluate:
             ``confidence``, ``mean_return``, ``mean_length``, ``signals`` (of each, the mean of
             its values at the end of episodes), ``seeds``, ``task``, ``options``, ``backend``,
             ``policy`` (the folder that was used), ``outcomes`` per seed; of driving tasks also
-            ``driving``: completion, infractions and route score per route and over all.
+            ``driving``: completion, infractions and route score per route and over all, and
+            ``backend`` is the server that drove, ``vector_backend`` how it was stepped.
 
         Raises:
             RoboError: no policy, unknown task, a policy of another task's shape, bad seeds.
@@ -87,7 +88,10 @@ class Evaluate:
         finally:
             env.close()
         if driven is not None:
+            from robo.commands.driving import server_kind
+
             score["driving"] = driven.report(seeds)
+            score["vector_backend"], backend = backend, server_kind(self.task)
         low, high = wilson(score["successes"], score["episodes"], self.confidence)
         self._print(score, folder, float(low), float(high))
         outcomes = score.pop("outcomes")
