@@ -202,21 +202,6 @@ def test_bad_discrete_actions_and_calls():
         vector.step(np.array([0, 1]))
 
 
-def test_killed_worker_is_named_and_nothing_hangs():
-    vector = robo.make_vec("gym/CartPole-v1", 2, backend="workers")
-    vector.reset(seed=0)
-    vector.step(np.array([0, 1]))
-    os.kill(vector.process_ids[-1], signal.SIGKILL)
-    start = time.monotonic()
-    with pytest.raises(RoboError, match=r"environments? .*CartPole.*exit code -9 \(SIGKILL\)"):
-        for _ in range(3):
-            vector.step(np.array([0, 1]))
-    vector.close()
-    assert time.monotonic() - start < 10
-    with pytest.raises(RoboError, match="closed"):
-        vector.reset()
-
-
 def test_workers_end_with_their_parent():
     script = (
         "import os, robo; v = robo.make_vec('gym/CartPole-v1', 1, backend='workers');"
