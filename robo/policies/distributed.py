@@ -11,6 +11,7 @@ Tensors on a GPU go through NCCL, CPU tensors and arrays through gloo.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,8 +107,12 @@ def initialise(timeout_seconds: float = TIMEOUT_SECONDS, share_cores: bool = Tru
 
 
 def shutdown() -> None:
-    """Leave the group; nothing happens where there is none."""
+    """Leave the group, once all ranks are ready to; nothing happens where there is none."""
     if dist.is_available() and dist.is_initialized():
+        # A rank that closes its connections under another's last collective ends that one. Where
+        # one is gone already, there is nothing left to wait for.
+        with contextlib.suppress(RuntimeError):
+            dist.barrier()
         dist.destroy_process_group()
 
 

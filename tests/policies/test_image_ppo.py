@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import runpy
 import shutil
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -266,11 +268,21 @@ def test_two_ranks_give_the_parameters_of_one(tmp_path):
     script, out = tmp_path / "several.py", tmp_path / "two.pt"
     script.write_text(SEVERAL)
     train = runpy.run_path(str(script))["train"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*launch, str(script), str(out)], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", str(script), str(out)],
+            env={**os.environ, **together, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [rank.communicate(timeout=120)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], said
     several = torch.load(out, weights_only=True)
     for kind in ("mlp", "carl_small"):
         one, two = train(kind), several[kind]
