@@ -111,16 +111,29 @@ def fixed_point(spots: np.ndarray) -> np.ndarray:
     return np.rint(spots * np.float32(1 << SHIFT)).astype(np.int32)
 
 
-def clip_near(polygon: np.ndarray) -> np.ndarray:
-    """The part of a polygon (camera coordinates [K, 3]) beyond :data:`NEAR`; may be empty."""
-    kept: list[list[float]] = []
-    start = polygon[-1].tolist()
-    for end in polygon.tolist():
-        if (start[2] >= NEAR) != (end[2] >= NEAR):
-            share = (NEAR - start[2]) / (end[2] - start[2])
-            x, y = start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
-            kept.append([x, y, NEAR])
-        if end[2] >= NEAR:
-            kept.append(end)
-        start = end
-    return np.array(kept, polygon.dtype).reshape(-1, 3)
+def clip_near(polygon: list[list[float]]) -> list[tuple[float, float, float]]:
+    """The part of a polygon (camera coordinates) beyond :data:`NEAR`; may be empty.
+
+    Lists, as a handful of corners is faster without arrays.
+    """
+    kept: list[tuple[float, float, float]] = []
+    start_x, start_y, start = polygon[-1]
+    for x, y, depth in polygon:
+        if (start >= NEAR) != (depth >= NEAR):
+            share = (NEAR - start) / (depth - start)
+            kept.append((start_x + share * (x - start_x), start_y + share * (y - start_y), NEAR))
+        if depth >= NEAR:
+            kept.append((x, y, depth))
+        start_x, start_y, start = x, y, depth
+    return kept
+
+
+def clipped_fixed_point(camera: Camera, polygon: np.ndarray) -> np.ndarray:
+    """Fixed-point image of the part of a polygon (camera coordinates [K, 3]) beyond ``NEAR``."""
+    middle_u, middle_v = camera.center
+    focal, scale = camera.focal, 1 << SHIFT
+    corners = [
+        (round((middle_u + x * focal / z) * scale), round((middle_v + y * focal / z) * scale))
+        for x, y, z in clip_near(polygon.tolist())
+    ]
+    return np.array(corners, np.int32).reshape(-1, 2)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from robo.sim.carla.standin.sensors.bodies import Bodies, rotations
-from robo.sim.carla.standin.sensors.camera import NEAR, Camera, clip_near, fixed_point
+from robo.sim.carla.standin.sensors.camera import NEAR, Camera, clipped_fixed_point, fixed_point
 
 REACH = 170.0
 """Metres up to which bodies are drawn."""
@@ -45,6 +46,11 @@ class Fixed:
     footprints: np.ndarray
     """x, y, half length, half width (m), cosine and sine of the yaw of houses, NaN for other
     bodies, [N, 6]."""
+    house: np.ndarray
+    """Whether each body is a house, bool [N]."""
+    frames: np.ndarray
+    """Rows (cos, sin, -along) and (-sin, cos, -across) that turn x, y, 1 into the frame of a
+    house, [N, 2, 3]."""
     rows: np.ndarray
     """Index of each quadrilateral among all fixed ones, int [Q]."""
 
@@ -54,7 +60,11 @@ class Fixed:
         vertices = bodies.vertices + origins[bodies.owner][:, None].astype(np.float32)
         offsets = np.einsum("qi,qi->q", bodies.normals, vertices.mean(1))
         rows = np.arange(len(vertices))
-        return cls(bodies, vertices, offsets, origins, footprints, rows)
+        x, y, _, _, cos, sin = footprints.T
+        frames = np.stack([cos, sin, -cos * x - sin * y, -sin, cos, sin * x - cos * y], 1)
+        house = ~np.isnan(x)
+        frames = frames.reshape(-1, 2, 3)
+        return cls(bodies, vertices, offsets, origins, footprints, house, frames, rows)
 
     def within(self, place: np.ndarray, reach: float) -> Fixed:
         """The bodies within ``reach`` metres of a point [2]."""
@@ -78,6 +88,8 @@ class Fixed:
             self.offsets[pick],
             self.origins[close],
             self.footprints[close],
+            self.house[close],
+            self.frames[close],
             self.rows[pick],
         )
 
@@ -112,13 +124,18 @@ def find(camera: Camera, fixed: Fixed, moving: Moving) -> Faces:
         fixed: fixed bodies within reach.
         moving: the actors' bodies.
     """
-    eye, part = camera.position.astype(np.float32), fixed.bodies
-    still = np.flatnonzero(part.need < _scales(camera, fixed.origins, part)[part.owner])
+    eye, part, count = camera.position.astype(np.float32), fixed.bodies, len(fixed.origins)
+    scales = _scales(
+        camera,
+        np.concatenate([fixed.origins, moving.locations]),
+        np.concatenate([part.radius, moving.bodies.radius]),
+    )
+    still = np.flatnonzero(part.need < scales[part.owner])
     still = still[part.normals[still] @ eye > fixed.offsets[still]]
-    turned, mine = _actors(camera, moving)
+    turned, mine = _actors(camera, moving, scales[count:])
     corners = np.concatenate([fixed.vertices[still] - eye, turned])
     points = camera.project(corners.reshape(-1, 3)).reshape(-1, 4, 3)
-    items = np.concatenate([part.owner[still], moving.bodies.owner[mine] + len(fixed.origins)])
+    items = np.concatenate([part.owner[still], moving.bodies.owner[mine] + count])
     rows = np.concatenate([fixed.rows[still], -1 - mine])
     # What reaches behind the camera is moved before it; that errs on the side of being seen.
     spots = camera.spots(np.maximum(points, _NEAREST))
@@ -136,15 +153,16 @@ def find(camera: Camera, fixed: Fixed, moving: Moving) -> Faces:
     return Faces(_polygons(camera, points, spots), rows, points)
 
 
-def _actors(camera: Camera, moving: Moving) -> tuple[np.ndarray, np.ndarray]:
+def _actors(camera: Camera, moving: Moving, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Front sides of the actors' bodies: offsets from the camera [K, 4, 3], and their rows."""
     part = moving.bodies
-    scales = _scales(camera, moving.locations, part)
     offsets = camera.position - moving.locations
     eye = np.matmul(offsets[:, None], moving.turns)[:, 0]
     # A camera within a body (a driver's view) does not see that body.
     scales[(np.abs(eye - moving.middle) < moving.half).all(1)] = 0.0
     mine = np.flatnonzero(part.need < scales[part.owner])
+    if not len(mine):
+        return np.zeros((0, 4, 3), np.float32), mine
     local = eye.astype(np.float32)[part.owner[mine]]
     mine = mine[np.einsum("qi,qi->q", part.normals[mine], local) > moving.offsets[mine]]
     owner = part.owner[mine]
@@ -154,18 +172,18 @@ def _actors(camera: Camera, moving: Moving) -> tuple[np.ndarray, np.ndarray]:
     return turned, mine
 
 
-def _scales(camera: Camera, origins: np.ndarray, part: Bodies) -> np.ndarray:
+def _scales(camera: Camera, origins: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Pixels per metre at each body [N]; 0 for one that cannot be on the picture."""
     spots = camera.project(origins - camera.position)
-    radius = part.radius
     distance = np.sqrt(np.einsum("ni,ni->n", spots, spots))
     scales = camera.focal / np.maximum(distance, 1e-3)
     shown = (spots[:, 2] + radius > NEAR) & (distance < REACH + radius)
     shown &= scales * radius > SMALLEST
-    slopes = np.array([camera.width, camera.height]) / (2.0 * camera.focal)
-    # Distance outside the planes through the camera and the picture's edges.
-    beyond = np.abs(spots[:, :2]) - slopes * spots[:, 2:]
-    shown &= (beyond < radius[:, None] * np.sqrt(1.0 + slopes * slopes)).all(1)
+    for axis, size in enumerate((camera.width, camera.height)):
+        slope = size / (2.0 * camera.focal)
+        # Distance outside the planes through the camera and the picture's edges.
+        beyond = np.abs(spots[:, axis]) - slope * spots[:, 2]
+        shown &= beyond < radius * math.sqrt(1.0 + slope * slope)
     return scales * shown
 
 
@@ -190,14 +208,16 @@ def _order(
     starts = np.flatnonzero(np.diff(items, prepend=-1))
     shown = items[starts]
     count = int(np.searchsorted(shown, len(fixed.origins)))
+    still = shown[:count]
     places = np.concatenate(
-        [fixed.origins[shown[:count]], moving.locations[shown[count:] - len(fixed.origins)]]
+        [fixed.origins[still], moving.locations[shown[count:] - len(fixed.origins)]]
     )
-    prints = fixed.footprints[shown[:count]]
     house = np.zeros(len(shown), bool)
-    house[:count] = ~np.isnan(prints[:, 0])
+    house[:count] = fixed.house[still]
+    walls = shown[house]
     low, high = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
-    ranks = _ranks(eye, places, house, prints[house[:count]], low, high)
+    half, frames = fixed.footprints[walls, 2:4], fixed.frames[walls]
+    ranks = _ranks(eye, places, house, half, frames, low, high)
     counts = np.diff(starts, append=len(items))
     return np.argsort(np.repeat(ranks, counts), kind="stable")
 
@@ -206,7 +226,8 @@ def _ranks(
     eye: np.ndarray,
     places: np.ndarray,
     house: np.ndarray,
-    walls: np.ndarray,
+    half: np.ndarray,
+    frames: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
 ) -> np.ndarray:
@@ -218,30 +239,27 @@ def _ranks(
     offset = places - eye
     apart = np.sqrt(np.einsum("ni,ni->n", offset, offset)) * 1e-4
     ranks = 1e6 - apart
-    if not len(walls):
+    walls = len(half)
+    if not walls:
         return ranks
-    points = np.concatenate([eye[None, :2], places[~house, :2]])
-    spots = _local(walls, points)
-    half = walls[:, 2:4].T[..., None]
-    outside = np.maximum(np.abs(spots[..., 0]) - half[..., 0], 0.0)
-    sequence = np.argsort(-np.hypot(*outside), kind="stable")
+    other = ~house
+    points = np.concatenate([eye[None], places[other]])
+    points[:, 2] = 1.0
+    spots = frames @ points.T
+    half = half[..., None]
+    outside = np.abs(spots[..., 0]) - half[..., 0]
+    outside *= outside > 0.0
+    sequence = np.argsort(-np.einsum("hi,hi->h", outside, outside), kind="stable")
     # -1, 0 or 1: before, within or beyond the two planes of a pair of walls.
     side = (spots > half).view(np.int8) - (spots < -half).view(np.int8)
-    hides = ~(side[..., :1] * side[..., 1:] > 0).any(0)
-    hides &= (low[house][:, None] < high[~house]) & (high[house][:, None] > low[~house])
+    apart_from = side[..., :1] * side[..., 1:] > 0
+    hides = ~(apart_from[:, 0] | apart_from[:, 1])
+    hides &= (low[house][:, None] < high[other]) & (high[house][:, None] > low[other])
     hides = hides[sequence]
-    ranks[np.flatnonzero(house)[sequence]] = np.arange(len(walls)) + 1.0
-    first = np.where(hides.any(0), hides.argmax(0), len(walls))
-    ranks[~house] = first + 0.5 - apart[~house]
+    ranks[np.flatnonzero(house)[sequence]] = np.arange(1.0, walls + 1.0)
+    first = np.where(hides.any(0), hides.argmax(0), walls)
+    ranks[other] = first + 0.5 - apart[other]
     return ranks
-
-
-def _local(footprints: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points [P, 2] in the frames of footprints [H, 6]: [2, H, P]."""
-    x = points[:, 0] - footprints[:, :1]
-    y = points[:, 1] - footprints[:, 1:2]
-    cos, sin = footprints[:, 4:5], footprints[:, 5:6]
-    return np.stack([cos * x + sin * y, cos * y - sin * x])
 
 
 def _polygons(camera: Camera, points: np.ndarray, spots: np.ndarray) -> list[Any]:
@@ -254,5 +272,5 @@ def _polygons(camera: Camera, points: np.ndarray, spots: np.ndarray) -> list[Any
     """
     polygons = list(fixed_point(spots))
     for index in np.flatnonzero((points[..., 2] < NEAR).any(1)).tolist():
-        polygons[index] = fixed_point(camera.spots(clip_near(points[index])))
+        polygons[index] = clipped_fixed_point(camera, points[index])
     return polygons
