@@ -1,12 +1,16 @@
 """PPO training speed, environment steps per second, beside four libraries.
 
 Stable-Baselines3, sbx, skrl and rsl_rl, with equal networks and hyper-parameters
-(``_ppo_sides.py``). Every run is a process of its own on one core with one thread; runs take
-turns, so that what disturbs one disturbs all. Two tables come from them:
+(``_ppo_sides.py``). Every run is a process of its own, told to use one thread; runs take turns,
+so that what disturbs one disturbs all. Two tables come from them:
 
 * ``sync``: all step gymnasium's SyncVectorEnv;
 * ``best``: each steps the backend on which it is fastest here (ours: native or EnvPool; theirs:
   Sync, their own loop where they have one, or EnvPool).
+
+Each table is measured twice. ``free``: a process may use all cores, as a user starts it; jax and
+EnvPool then start threads of their own, whose time counts. ``pinned``: the process and all its
+threads are held to one core, which spares jax the cost of its threads.
 
 Finished runs are files in the work folder: interrupt it, repeat the command, and it goes on. A
 library that is not installed is reported under ``missing`` with the line that installs it.
@@ -21,6 +25,7 @@ import statistics
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +41,7 @@ WORKLOADS = (
     Workload("Pendulum 8x256, 10 epochs, minibatch 64", "Pendulum-v1", 8, 256, 10, 64, 200),
 )
 TABLES = {"sync": "gymnasium Sync", "best": "best backend of each"}
+MODES = {"free": "all cores allowed", "pinned": "one core"}
 TARGETS = {"sync": (1.5, 2.0, 2.5), "best": (1.8, 3.0, 3.0)}
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "jax", "envpool")
 
@@ -52,9 +58,10 @@ class Options:
     """Sides to run."""
     workloads: tuple[int, ...] = (0, 1, 2)
     """Rows to run."""
+    modes: tuple[str, ...] = tuple(MODES)
+    """Which cores a run may use."""
     core: int = -1
-    """Position, among the cores that this process may use, of the one that all runs are pinned
-    to; libraries that start threads of their own are then held to one like the others."""
+    """Position, among the cores that this process may use, of the one for ``pinned`` runs."""
     minutes: float | None = None
     """Start no run later than this; repeat the command to go on."""
     work: Path = Path("runs/benchmarks/ppo_throughput")
@@ -66,7 +73,7 @@ class Options:
 def run_one(run: Run, folder: Path) -> dict[str, Any]:
     """One side, one workload, in a process of its own."""
     settings = run.settings
-    if hasattr(os, "sched_setaffinity"):
+    if settings["core"] is not None and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[settings["core"]]})
     from robo.policies.threads import set_threads
@@ -85,26 +92,27 @@ def run_one(run: Run, folder: Path) -> dict[str, Any]:
 
 def plan(options: Options) -> tuple[list[Run], dict[str, str]]:
     """Runs in the order in which they take turns, and what cannot run with its install line."""
-    runs, absent = [], {}
-    for repeat in range(options.repeats):
-        for index in options.workloads:
-            for library in options.libraries:
-                for backend in LIBRARIES[library].backends:
-                    line = missing(library, backend)
-                    if line is not None:
-                        absent[f"{library} on {backend}"] = line
-                        continue
-                    settings = {
-                        "library": library,
-                        "backend": backend,
-                        "workload": asdict(WORKLOADS[index]),
-                        "steps": options.steps,
-                        "core": options.core,
-                        "seed": repeat,
-                        "versions": versions(),
-                    }
-                    name = f"{index}-{library}-{backend}-{repeat}"
-                    runs.append(Run(name, settings))
+    sides, absent = [], {}
+    for library in options.libraries:
+        for backend in LIBRARIES[library].backends:
+            line = missing(library, backend)
+            if line is None:
+                sides.append((library, backend))
+            else:
+                absent[f"{library} on {backend}"] = line
+    order = product(options.modes, range(options.repeats), options.workloads, sides)
+    runs = []
+    for mode, repeat, index, (library, backend) in order:
+        settings = {
+            "library": library,
+            "backend": backend,
+            "workload": asdict(WORKLOADS[index]),
+            "steps": options.steps,
+            "core": options.core if mode == "pinned" else None,
+            "seed": repeat,
+            "versions": versions(),
+        }
+        runs.append(Run(f"{mode}-{index}-{library}-{backend}-{repeat}", settings))
     return runs, absent
 
 
@@ -123,11 +131,12 @@ Figures = dict[tuple[str, str], list[dict[str, float]]]
 """(library, backend) to its runs of one workload, by repeat."""
 
 
-def figures_of(study: Study, runs: list[Run], work: Workload) -> Figures:
+def figures_of(study: Study, runs: list[Run], work: Workload, mode: str) -> Figures:
     """Finished runs of one workload."""
     found: Figures = {}
     for run in runs:
-        if run.settings["workload"] == asdict(work):
+        pinned = run.settings["core"] is not None
+        if run.settings["workload"] == asdict(work) and pinned == (mode == "pinned"):
             result = study.result(run)
             if result is not None:
                 side = (run.settings["library"], run.settings["backend"])
@@ -160,7 +169,9 @@ def summary(runs: list[dict[str, float]], clock: str) -> dict[str, float]:
     return {"median": statistics.median(figures), "low": min(figures), "high": max(figures)}
 
 
-def row_of(figures: Figures, work: Workload, table: str, target: float) -> dict[str, Any] | None:
+def row_of(
+    figures: Figures, work: Workload, table: str, mode: str, target: float
+) -> dict[str, Any] | None:
     """One row; None where our side or every peer is missing."""
     sides = chosen(figures, table)
     if OURS not in sides or len(sides) < 2:
@@ -172,8 +183,9 @@ def row_of(figures: Figures, work: Workload, table: str, target: float) -> dict[
     best = max((name for name in runs if name != OURS), key=lambda name: median(runs[name], "cpu"))
     paired = [a["cpu"] / b["cpu"] for a, b in zip(runs[OURS], runs[best], strict=False)]
     return {
-        "name": f"{TABLES[table]}: {work.name}",
+        "name": f"{TABLES[table]}, {MODES[mode]}: {work.name}",
         "table": table,
+        "mode": mode,
         "unit": "environment steps per process CPU second",
         "ours": median(runs[OURS], "cpu"),
         "peers": {name: median(some, "cpu") for name, some in runs.items() if name != OURS},
@@ -216,14 +228,12 @@ def main(options: Options) -> None:
 
     failed = execute(study, runs, run_one, 1, options.minutes, tell)
     rows: list[dict[str, Any]] = []
-    for table in TABLES:
-        for index in options.workloads:
-            work = WORKLOADS[index]
-            found = figures_of(study, runs, work)
-            row = row_of(found, work, table, TARGETS[table][index])
-            if row is not None:
-                rows.append(row)
-                tell_row(row)
+    for mode, table, index in product(options.modes, TABLES, options.workloads):
+        found = figures_of(study, runs, WORKLOADS[index], mode)
+        row = row_of(found, WORKLOADS[index], table, mode, TARGETS[table][index])
+        if row is not None:
+            rows.append(row)
+            tell_row(row)
     result = {
         "benchmark": "ppo_throughput",
         "rows": rows,
