@@ -75,7 +75,8 @@ class ActorCritic(Policy):
     def _layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         parameters = self._actor_parameters
         if parameters[0].device.type == "cpu":
-            key = tuple(parameter.data_ptr() for parameter in parameters)
+            # They move together: all are views of one vector.
+            key: tuple[int, ...] = (parameters[0].data_ptr(), parameters[-1].data_ptr())
         else:
             # Copies, not views: fetched again after every in-place change.
             key = tuple(parameter._version for parameter in parameters)

@@ -73,6 +73,7 @@ class Collector:
         if steps < 1:
             raise ValueError(f"a rollout needs at least 1 step, got {steps}")
         self.env, self.actor_critic, self.steps, self.camera = env, actor_critic, steps, camera
+        self._keys = actor_critic.keys
         self.seed = seed
         self.shard = shard or Shard(0, int(env.num_envs), int(env.num_envs))
         self.noise = EnvironmentNoise(seed, range(self.shard.first, self.shard.stop), steps)
@@ -162,7 +163,7 @@ class Collector:
 
     def _own(self, observation: dict[str, Any]) -> dict[str, np.ndarray]:
         """Copies of what the policy reads: the environment may reuse its arrays."""
-        return {key: np.array(observation[key]) for key in self.actor_critic.keys}
+        return {key: np.array(observation[key]) for key in self._keys}
 
     def _start_episode(self, env: int) -> None:
         episode = int(self._episodes_begun[env]) * self.shard.total + self.shard.first + env
@@ -175,10 +176,9 @@ class Collector:
         self._return += record.env_reward[t]
         self._length += 1
         ended = self._episode
-        done = record.terminated[t] | record.truncated[t]
-        if done.any():
+        if np.count_nonzero(record.ended):
             ended = self._episode.copy()
-            for env in np.flatnonzero(done):
+            for env in np.flatnonzero(record.ended):
                 self._finish(record, t, int(env))
         rows = infos.get("frames")
         if rows is not None and len(rows.env):

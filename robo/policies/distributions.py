@@ -99,7 +99,7 @@ class DiagonalGaussian:
         return output.copy(), self._log_density(output - output, log_std)
 
     def _log_density(self, scaled: np.ndarray, log_std: np.ndarray) -> np.ndarray:
-        constant = float(log_std.sum()) + self.size * LOG_SQRT_TWO_PI
+        constant = float(np.add.reduce(log_std)) + self.size * LOG_SQRT_TWO_PI
         density = np.add.reduce(scaled * scaled, axis=-1)
         density *= -0.5
         density -= constant

@@ -105,7 +105,7 @@ def _normalise_here(values: np.ndarray, bounds: np.ndarray) -> None:
     counts = counts[several]
     if len(counts) == 0:
         return
-    inside = np.repeat(several, np.diff(bounds))
+    inside = slice(None) if several.all() else np.repeat(several, np.diff(bounds))
     part = values[bounds[0] : bounds[-1]][inside].astype(np.float64)
     first = np.cumsum(counts) - counts
     part -= np.repeat(np.add.reduceat(part, first) / counts, counts)

@@ -55,6 +55,7 @@ class Policy(nn.Module):
             start = torch.full((self.distribution.size,), math.log(self.config.initial_std))
             self.log_std = nn.Parameter(start)
         self._flat: Tensor | None = None
+        self._seen_log_std: tuple[int, np.ndarray] | None = None
 
     @property
     def flat(self) -> Tensor:
@@ -101,7 +102,7 @@ class Policy(nn.Module):
             RoboError: where the observation has another size, or an action is NaN or infinite.
         """
         output = self.actor_output(observation)
-        log_std = None if self.log_std is None else self.log_std.detach().cpu().numpy()
+        log_std = self._log_std_now()
         if deterministic:
             action, log_prob = self.distribution.mode(output, log_std)
         else:
@@ -111,6 +112,20 @@ class Policy(nn.Module):
         if not math.isfinite(np.vdot(action, action) + np.vdot(log_prob, log_prob)):
             self._check_finite(observation["state"], action, log_prob)
         return action, log_prob
+
+    def _log_std_now(self) -> np.ndarray | None:
+        """``log_std [A]``; on a CPU a view kept from the last call, as fetching it takes longer
+        than a layer of a small network."""
+        # Not self.log_std: a module's attributes are slow to look up.
+        parameter = self._parameters.get("log_std")
+        if parameter is None:
+            return None
+        if parameter.device.type != "cpu":
+            return parameter.detach().cpu().numpy()
+        where = parameter.data_ptr()
+        if self._seen_log_std is None or self._seen_log_std[0] != where:
+            self._seen_log_std = where, parameter.detach().numpy()
+        return self._seen_log_std[1]
 
     def environment_action(self, action: np.ndarray) -> np.ndarray:
         """What the environment gets for ``action [N, ...]`` of :meth:`act`.

@@ -41,6 +41,8 @@ class RolloutRecord:
         self.truncated = np.empty(self.shape, bool)
         self.success = np.zeros(self.shape, bool)
         self.episode = np.empty(self.shape, np.int64)
+        self.ended = np.zeros(self.shape[1], bool)
+        """Whose episode ended with the step recorded last, ``[N]``."""
         self.signals = {name: np.zeros(shape, np.float32) for name in signal_names}
         self.episodes = episodes
         self.frames = list(carried)
@@ -82,15 +84,15 @@ class RolloutRecord:
         self.terminated[t] = terminated
         # An episode that ends on its last allowed step has ended, not timed out.
         self.truncated[t] = truncated & ~self.terminated[t]
+        self.ended = self.terminated[t] | self.truncated[t]
         if "success" in infos:
             self.success[t] = infos["success"]
         signals = infos.get("signals")
         if signals:
             for name, array in self.signals.items():
                 array[t] = signals[name]
-        done = self.terminated[t] | self.truncated[t]
-        if done.any():
-            for env in np.flatnonzero(done):
+        if np.count_nonzero(self.ended):
+            for env in np.flatnonzero(self.ended):
                 final = infos["final_obs"][env]
                 self.final.append({key: np.array(final[key]) for key in self.observation})
                 self.final_step.append(t)
