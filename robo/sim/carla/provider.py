@@ -21,7 +21,7 @@ STANDIN_TOWNS = ("Grid", "Junctions", "Multilane")
 """Our own towns, served by the stand-in."""
 ALL = "carla-standin/All"
 """A vector whose environment i drives town i mod 3; alone, the town of its ``index``."""
-WORKERS_PER_CORE = 4
+WORKERS_PER_CORE = 2
 """Worker processes that make one core busy."""
 
 
@@ -99,7 +99,7 @@ def _standin(id: str, town: str, server: ServerOptions, driving: DrivingOptions)
 def make_vec(
     id: str, num_envs: int, backend: str = "auto", **options: Any
 ) -> VectorEnvironment | None:
-    """Environments stepped together, by default in four worker processes per core.
+    """Environments stepped together, by default in two worker processes per core.
 
     Args:
         id: see :func:`task_ids`; ``carla-standin/All`` gives environment i town i mod 3.
