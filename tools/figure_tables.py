@@ -192,29 +192,37 @@ def grm_quality(data: dict[str, Any]) -> str:
 
 
 def ppo_throughput(data: dict[str, Any]) -> str:
-    """Rows of benchmarks/ppo_throughput.py."""
-    rows = []
+    """Rows of benchmarks/ppo_throughput.py, a table for each choice of cores."""
+    modes: dict[str, list[list[str]]] = {}
+    peers = [str(name) for name in data["rows"][0]["peers"]] if data["rows"] else []
     for row in data["rows"]:
-        cells = [row["name"]]
-        for side, figure in {"ours": row["ours"], **row["peers"]}.items():
+        work = row.get("workload", {}).get("name", row["name"])
+        cells = [work, "Sync" if row.get("table") == "sync" else "each its best"]
+        for side in ("ours", *peers):
+            figure = row["ours"] if side == "ours" else row["peers"].get(side)
             some = row.get("cpu", {}).get(side, {})
             around = f" ({count(some['low'])} to {count(some['high'])})" if some else ""
             cells.append(f"{count(figure)}{around}")
         low, high = row.get("ratio_range") or (None, None)
         cells.append(f"{decimal(row['ratio_to_best'])} ({decimal(low)} to {decimal(high)})")
-        rows.append(cells)
-    peers = [str(name) for name in data["rows"][0]["peers"]] if data["rows"] else []
-    header = ("workload", "robo", *peers, "ratio")
+        cells.append(decimal(row.get("ratio_wall")))
+        modes.setdefault(row.get("mode", "free"), []).append(cells)
+    header = ("workload", "environments", "robo", *peers, "ratio", "ratio by wall time")
+    titles = {
+        "free": "A process may use all cores, as a user starts it:",
+        "pinned": "Every process and its threads on one core, which spares jax its threads:",
+    }
+    tables = [f"{titles[mode]}\n\n{table(header, rows)}" for mode, rows in modes.items()]
     repeats = data["rows"][0].get("runs") if data["rows"] else None
     versions = data.get("versions", {})
     named = ", ".join(f"{name} {versions[name]}" for name in peers if name in versions)
     note = (
         "Environment steps per CPU second of the process, training included: median (range) of "
-        f"{repeats} interleaved runs, one thread, equal networks and hyper-parameters, "
-        f"environments stepped in the same process. {named}. Nothing is shaped; time-outs: "
-        f"`bootstrap` on both sides. {machine(data)}."
+        f"{repeats} interleaved runs, told to use one thread, equal networks and "
+        f"hyper-parameters; the ratio is to the best of the others. {named}. Nothing is shaped; "
+        f"time-outs: `bootstrap` on all sides (rsl_rl's from the state before). {machine(data)}."
     )
-    return f"{table(header, rows)}\n\n{note}"
+    return "\n\n".join((*tables, note))
 
 
 def ppo_sample_efficiency(data: dict[str, Any]) -> str:
