@@ -179,7 +179,7 @@ class _Chunk:
             frames={view: np.stack(images) for view, images in recording.frames.items()},
             frame_step=np.array(recording.frame_step, np.int64),
             keyframes=_optional(self.actor, "keyframes", index),
-            metadata=_optional(self.actor, "metadata", index),
+            metadata={**self.env.provenance, **_optional(self.actor, "metadata", index)},
         )
 
 
@@ -201,7 +201,8 @@ def stream_episodes(
 
     Yields:
         Episodes with L+1 states (the last is the final observation, never the reset one), L
-        actions as sent, and the frames of the schedule with the state index that each shows.
+        actions as sent, and the frames of the schedule with the state index that each shows;
+        their metadata is the environment's provenance and what the actor tells.
 
     Raises:
         RoboError: an action that is not finite.

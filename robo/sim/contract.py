@@ -8,7 +8,9 @@ step and before autoreset, and only when a :class:`~robo.rollout.CameraSchedule`
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -98,6 +100,8 @@ class VectorEnvironment(gymnasium.vector.VectorEnv):
 
     # Declared as gymnasium's base class declares it.
     metadata: dict[str, Any] = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}  # noqa: RUF012
+    provenance: Mapping[str, Any] = MappingProxyType({})
+    """JSON values to record with every episode, ``rendering_profile`` among them."""
     task: str = ""
     backend: str = ""
     cameras: tuple[str, ...] = ()

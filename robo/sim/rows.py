@@ -31,6 +31,8 @@ class Description(NamedTuple):
     cameras: tuple[str, ...]
     signal_names: tuple[str, ...]
     max_episode_steps: int | None
+    provenance: dict[str, Any]
+    """What is recorded with every episode: JSON values, the rendering profile among them."""
 
 
 class Ending(NamedTuple):
@@ -47,6 +49,7 @@ def describe(environment: Environment) -> Description:
     """Spaces and metadata of ``environment``."""
     space = environment.observation_space
     assert isinstance(space, gymnasium.spaces.Dict)
+    profile = getattr(environment, "profile", None)
     return Description(
         environment.task,
         space,
@@ -54,6 +57,10 @@ def describe(environment: Environment) -> Description:
         environment.cameras,
         environment.signal_names,
         environment.max_episode_steps,
+        {
+            **({} if profile is None else {"rendering_profile": profile}),
+            **getattr(environment, "provenance", {}),
+        },
     )
 
 

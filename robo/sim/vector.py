@@ -34,6 +34,7 @@ class RowVectorEnvironment(VectorEnvironment):
         self.cameras = description.cameras
         self.signal_names = description.signal_names
         self.max_episode_steps = description.max_episode_steps
+        self.provenance = description.provenance
         self.single_observation_space = description.observation_space
         self.single_action_space = description.action_space
         self.observation_space = batch_space(description.observation_space, num_envs)

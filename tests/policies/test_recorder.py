@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -14,6 +15,7 @@ from robo.policies.recorder import record_episodes, stream_episodes
 from robo.rollout import CameraSchedule, Episode, EpisodeInfo
 from robo.sim.contract import Environment
 from robo.sim.in_process import InProcessVectorEnvironment
+from robo.sim.workers import WorkerVectorEnvironment
 
 LIMIT = 9
 
@@ -170,6 +172,30 @@ def test_an_action_that_is_not_finite_is_one_sentence(env: Any) -> None:
 
     with pytest.raises(RoboError, match="environment 2 at step 0 is not finite"):
         record_episodes(env, actor, [0])
+
+
+class Drawn(Walk):
+    """A walk that says how its frames are drawn, and one thing more."""
+
+    profile = "faithful"
+    provenance = MappingProxyType({"wording": "walk on"})
+
+
+def test_the_rendering_profile_is_recorded() -> None:
+    factories: list[Any] = [Drawn] * 2
+    vectors = [InProcessVectorEnvironment(factories), WorkerVectorEnvironment(factories, 1)]
+    for vector in vectors:
+        (episode,) = record_episodes(vector, Stride(), [3])
+        vector.close()
+        assert episode.metadata == {
+            "rendering_profile": "faithful",
+            "wording": "walk on",
+            "actor": "stride",
+        }
+    native = robo.make_vec("mujoco/Reach", 1, profile="faithful")
+    (episode,) = record_episodes(native, lambda observation, started: np.zeros((1, 4)), [0])
+    native.close()
+    assert episode.metadata == {"rendering_profile": "faithful"}
 
 
 def test_discrete_actions_of_a_registered_task() -> None:

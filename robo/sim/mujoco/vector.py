@@ -63,6 +63,7 @@ class MujocoVectorEnvironment(VectorEnvironment):
         self.instruction = self.rules.instruction
         self.num_envs = num_envs
         self.profile: Profile = profile
+        self.provenance = {"rendering_profile": profile}
         self.max_episode_steps = self.rules.horizon
         self.simulations = Simulations(self.rules, num_envs, threads)
         self._generators = [np.random.default_rng(i) for i in range(num_envs)]
