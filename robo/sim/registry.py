@@ -20,7 +20,8 @@ class Provider:
     It has ``task_ids() -> list[str]``, ``make(id, **options) -> Environment`` and, where it can
     step many environments natively or gives them different options,
     ``make_vec(id, num_envs, backend, **options)``, which returns None for a backend that it
-    leaves to the registry.
+    leaves to the registry. ``check_id(id)``, where it has one, accepts more ids than
+    ``task_ids`` lists, or raises UnknownTaskError with a sentence of its own.
     """
 
     module: str
@@ -33,12 +34,12 @@ PROVIDERS = {
     "mujoco": Provider("robo.sim.mujoco.provider"),
     "gym": Provider("robo.sim.gym_adapter"),
     "robosuite": Provider("robo.sim.robosuite.provider", extra="libero"),
+    "libero": Provider("robo.sim.libero.provider", extra="libero"),
+    "robosuite-batch": Provider("robo.sim.robosuite_batch.provider", extra="libero"),
     "envpool": Provider("robo.sim.envpool_adapter", extra="envpool"),
     "carla": Provider("robo.sim.carla.provider", extra="carla"),
     "carla-standin": Provider("robo.sim.carla.provider", extra="carla"),
 }
-LATER = ("libero",)
-"""Prefixes that the documentation names and this release does not hold."""
 GENERIC_BACKENDS = ("in_process", "threads", "workers")
 
 
@@ -111,14 +112,12 @@ def tasks() -> list[str]:
 def _module_of(id: str) -> ModuleType:
     """The provider of a known id."""
     prefix, _, name = id.partition("/")
-    if prefix in LATER:
-        raise UnknownTaskError(
-            f"{id!r} cannot be made: {prefix}/ environments are not in this release; "
-            "`robo tasks` lists those that are"
-        )
     if prefix in PROVIDERS and name:
         module = _provider_module(prefix)
         if prefix == "gym" and _registered_in_gymnasium(name):
+            return module
+        if hasattr(module, "check_id"):
+            module.check_id(id)
             return module
         if id in module.task_ids():
             return module

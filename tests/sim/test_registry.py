@@ -38,12 +38,6 @@ def test_unknown_id_names_the_nearest():
         robo.make("gym")
 
 
-@pytest.mark.parametrize("name", ["libero/libero_spatial/0"])
-def test_prefixes_of_later_releases_say_so(name):
-    with pytest.raises(UnknownTaskError, match="not in this release"):
-        robo.make(name)
-
-
 def test_missing_extra_says_what_to_install(monkeypatch):
     later = registry.Provider("a_simulator_that_is_not_installed", extra="libero")
     monkeypatch.setitem(registry.PROVIDERS, "elsewhere", later)

@@ -1,0 +1,285 @@
+"""Train a policy on a robosuite task from camera frames: demonstrations, progress model, PPO.
+
+    python launch/train_robosuite.py --out runs/robosuite-lift [--clone] [--reward success]
+
+reads top to bottom: scripted demonstrations and failures, a General Reward Model (GRM) fitted on
+their pixels, PPO from state on sparse success shaped by it, evaluation over seeds that training
+has not seen, and videos of the reward. Interrupt it and repeat it with --resume: what is finished
+is kept. It uses the parts that `robo` uses; change any of them here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from gymnasium import spaces
+
+import robo
+
+# The trainer imports torch._dynamo, which must come before the first GL context.
+import robo.policies.trainer
+from robo.assess.statistics import wilson
+from robo.commands.collect import Collect
+from robo.commands.fit import FitGRM
+from robo.data import EpisodeStore
+from robo.errors import RoboError
+from robo.policies.actor_critic import ActorCritic
+from robo.policies.behaviour_cloning import clone
+from robo.policies.evaluate import evaluate, parse_seeds
+from robo.policies.launcher import ProcessConfig, run_in_processes, train_rank
+from robo.policies.ppo import PPOConfig
+from robo.policies.recorder import PolicyActor, record_episodes
+from robo.policies.run_folder import RunFolder, find_policy
+from robo.policies.train_config import TrainConfig, lift_network, lift_ppo
+from robo.rewards.config import RewardConfig
+from robo.rewards.grm.compact import CompactGRM
+from robo.rewards.grm.fit_config import FitConfig
+from robo.rewards.grm.score import score_episode
+from robo.rollout import CameraSchedule
+from robo.sim.contract import VectorEnvironment
+from robo.storage import plain, read_json, write_json
+
+FAILURES = ("beside:20", "closed:20", "open:12", "wander:24")
+"""Scripted failures of robosuite-batch/Lift that its GRM learns from."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    out: Path
+    """Run folder."""
+    task: str = "robosuite-batch/Lift"
+    """Task id with a scripted expert: robosuite-batch/Lift, robosuite/Lift, robosuite/Stack ..."""
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
+    """The simulator's own options, name and value in turn: --options horizon 100."""
+    reward: Literal["grm", "success"] = "grm"
+    """Sparse success shaped by the GRM, or sparse success alone (no demonstrations, no GRM)."""
+    grm: Path | None = None
+    """Folder of a fitted GRM; None records demonstrations and fits one."""
+    demonstrations: int = 30
+    """Successful scripted episodes to record."""
+    failures: tuple[str, ...] | None = None
+    """Failure scripts to record, NAME:COUNT; None: 76 of robosuite-batch/Lift, which has scripts,
+    and none of other tasks."""
+    views: tuple[str, ...] = ("front", "side", "wrist")
+    """Camera roles that the GRM sees."""
+    size: int = 64
+    """Their height and width in pixels."""
+    grm_iterations: int = 400
+    """Training steps of the GRM."""
+    stride: int = 5
+    """Steps between two camera frames of the reward."""
+    clone: bool = False
+    """Start from a policy cloned from the demonstrations."""
+    num_envs: int = 64
+    """Environments of all processes together."""
+    steps_per_rollout: int = 80
+    """Steps of each environment between two updates."""
+    total_steps: int = 300_000
+    """Environment steps, over all environments."""
+    seed: int = 0
+    """Decides demonstrations, GRM, initial states, initial parameters and every sample."""
+    ppo: PPOConfig = field(default_factory=lift_ppo)
+    """The learner."""
+    evaluate_every_steps: int = 20_480
+    """Steps between two evaluations on the selection seeds."""
+    selection_seeds: str = "9000-9099"
+    """Seeds that stop the run and choose the policy."""
+    report_seeds: str = "5000-5099"
+    """Seeds of the closing evaluation; training has seen none of them."""
+    processes: Annotated[ProcessConfig, tyro.conf.arg(name="")] = field(
+        default_factory=ProcessConfig
+    )
+    """Processes and machines; the result is that of one process, up to rounding."""
+    resume: bool = False
+    """Go on with what the run folder holds."""
+
+    @property
+    def needs_demonstrations(self) -> bool:
+        """Whether any later stage reads them."""
+        return self.clone or (self.reward == "grm" and self.grm is None)
+
+    @property
+    def model(self) -> Path:
+        """Folder of the GRM."""
+        return self.grm or self.out / "grm"
+
+
+def main(config: Config) -> None:
+    """Run all stages; each is done once."""
+    stages = Stages(config)
+    if config.needs_demonstrations:
+        stages.do("collect", lambda: collect(config))
+    if config.reward == "grm" and config.grm is None:
+        stages.do("fit", lambda: fit(config))
+    if config.clone:
+        stages.do("clone", lambda: clone_policy(config))
+    trained = stages.do("train", lambda: train(config))
+    score = stages.do("evaluate", lambda: report(config))
+    videos = stages.do("video", lambda: draw(config, score["outcomes"]))
+    result = {
+        "task": config.task,
+        "reward": config.reward,
+        "seed": config.seed,
+        "success": score["success_rate"],
+        "interval": score["interval"],
+        "episodes": score["episodes"],
+        "report_seeds": config.report_seeds,
+        "selection_seeds": config.selection_seeds,
+        "training": trained,
+        "seconds": stages.seconds,
+        "videos": videos,
+    }
+    write_json(RunFolder(config.out).result, plain(result))
+    low, high = score["interval"]
+    print(
+        f"{config.task}: {score['success_rate']:.0%} of {score['episodes']} unseen seeds "
+        f"({low:.1%} to {high:.1%}) after {trained['steps']:,} steps, "
+        f"{sum(stages.seconds.values()) / 60:.1f} minutes in all; see {config.out}"
+    )
+
+
+class Stages:
+    """Runs stages once; what a finished one returned is read back with --resume."""
+
+    def __init__(self, config: Config) -> None:
+        """Stages of the run in ``config.out``.
+
+        Raises:
+            RoboError: the folder holds a run, and --resume is not given.
+        """
+        self.folder, self.seconds = config.out / "stages", {}
+        if self.folder.exists() and not config.resume:
+            raise RoboError(f"{config.out} holds a run; choose another --out or add --resume")
+
+    def do(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The result of stage ``name``: from its file, or from ``work``."""
+        path = self.folder / f"{name}.json"
+        if not path.exists():
+            print(f"{name} ...", flush=True)
+            start = time.perf_counter()
+            result = plain(work())
+            write_json(path, {"seconds": time.perf_counter() - start, "result": result})
+        saved = read_json(path)
+        self.seconds[name] = round(saved["seconds"], 1)
+        return saved["result"]
+
+
+def environments(config: Config, count: int, **more: Any) -> VectorEnvironment:
+    """``count`` environments of the run."""
+    options: dict[str, Any] = {**config.options, **more}
+    return robo.make_vec(config.task, count, **options)
+
+
+def collect(config: Config) -> dict[str, Any]:
+    """Scripted demonstrations and failures, seen by the cameras, into ``out/collect``."""
+    shutil.rmtree(config.out / "collect", ignore_errors=True)  # of an interrupted run
+    batch = config.task == "robosuite-batch/Lift"
+    usual = FAILURES if batch else ()
+    return Collect(
+        task=config.task,
+        demonstrations=config.demonstrations,
+        failures=usual if config.failures is None else config.failures,
+        views=config.views,
+        size=config.size,
+        seed=100_000 + 10_000 * config.seed,
+        num_envs=min(16, config.demonstrations) if batch else None,
+        out=config.out / "collect",
+    ).run()
+
+
+def fit(config: Config) -> dict[str, Any]:
+    """The GRM, from pixels and keyframes."""
+    settings = FitConfig(iterations=config.grm_iterations, seed=config.seed)
+    return FitGRM(config.out / "collect", settings, out=config.model).run()
+
+
+def clone_policy(config: Config) -> dict[str, Any]:
+    """A policy that imitates the demonstrations' actions, in ``out/cloned``."""
+    env = environments(config, 1)
+    observation, action = env.single_observation_space, env.single_action_space
+    env.close()
+    assert isinstance(observation, spaces.Dict)
+    policy = ActorCritic(observation, action, lift_network(), seed=config.seed)
+    with EpisodeStore(config.out / "collect" / "episodes") as store:
+        fitted = clone(store, policy, seed=config.seed)  # of the successes
+    policy.save(config.out / "cloned")
+    return {"policy": str(config.out / "cloned"), **fitted}
+
+
+def train(config: Config) -> dict[str, Any]:
+    """PPO; environments, reward and learner are put together by robo.policies.trainer."""
+    shaped = RewardConfig(kind="grm", grm=config.model, stride=config.stride)
+    settings = TrainConfig(
+        task=config.task,
+        options=config.options,
+        num_envs=config.num_envs,
+        steps_per_rollout=config.steps_per_rollout,
+        total_steps=config.total_steps,
+        seed=config.seed,
+        ppo=config.ppo,
+        network=lift_network(),
+        reward=shaped if config.reward == "grm" else RewardConfig(kind="success"),
+        start_from=config.out / "cloned" if config.clone else None,
+        evaluate_every_steps=config.evaluate_every_steps,
+        evaluate_seeds=config.selection_seeds,
+        stop_success=1.0,
+    )
+    resume = any(RunFolder(config.out).checkpoints.glob("checkpoint-*.pt"))
+    arguments = (settings, config.out, resume, True)
+    if config.processes.several:
+        return run_in_processes(config.processes, train_rank, *arguments)
+    return train_rank(*arguments)
+
+
+def report(config: Config) -> dict[str, Any]:
+    """Evaluate over seeds that neither training nor selection has seen."""
+    policy = ActorCritic.load(find_policy(config.out))
+    seeds = parse_seeds(config.report_seeds)
+    env = environments(config, min(config.num_envs, len(seeds)))
+    try:
+        score = evaluate(policy, env, seeds)
+    finally:
+        env.close()
+    return {**score, "interval": list(wilson(score["successes"], score["episodes"]))}
+
+
+def draw(config: Config, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Reward videos of a success and of a failure; None where none was, or without a GRM."""
+    from robo.media import shaped_trace, write_reward_video
+
+    if config.reward != "grm":
+        return {"success": None, "failure": None}
+    policy, grm = ActorCritic.load(find_policy(config.out)), CompactGRM.load(config.model)
+    small = CameraSchedule(grm.config.views, grm.config.height, grm.config.width, stride=1)
+    schedules = {"fast": small, "faithful": replace(small, height=360, width=360)}
+    videos: dict[str, Any] = {}
+    for kind in ("success", "failure"):
+        seeds = [row["seed"] for row in outcomes if row["success"] == (kind == "success")]
+        if not seeds:
+            videos[kind] = None
+            continue
+        episodes = []
+        for profile, camera in schedules.items():  # the same episode, as scored and as shown
+            env = environments(config, 1, profile=profile)
+            episodes.append(record_episodes(env, PolicyActor(policy), seeds[:1], camera)[0])
+            env.close()
+        potential = score_episode(grm, episodes[0], "backward", config.stride).potential
+        trace = shaped_trace(episodes[0], potential, config.ppo.gamma, title=config.task)
+        path = RunFolder(config.out).videos / f"{kind}.mp4"
+        videos[kind] = str(write_reward_video(path, episodes[1], trace))
+    return videos
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config))
+    except RoboError as error:
+        raise SystemExit(f"train_robosuite: {error}") from error

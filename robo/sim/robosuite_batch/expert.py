@@ -1,0 +1,93 @@
+"""A scripted expert and scripted failures for ``robosuite-batch/Lift``, for N environments at once.
+
+The scripts of ``mujoco/Lift`` in robosuite's action space: the same funnel down to the cube and the
+same failures, with the hand turned to the nearest face of the cube first. They read the ``state``
+observation; rewards never do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from robo.errors import RoboError
+from robo.sim.mujoco.expert import (
+    CLEAN,
+    FAILURES,
+    OPENING,
+    TOWARD_CUBE,
+    CubeWanderer,
+    ExpertStyle,
+    LiftExpert,
+    ScriptedExpert,
+)
+
+# Parts of the state observation of robosuite's Lift.
+HAND_QUATERNION, FINGERS, CUBE_QUATERNION = slice(24, 28), slice(28, 30), slice(35, 39)
+FROM_CUBE = slice(39, 42)
+TURN = 0.5
+"""Rotation per unit of action, rad."""
+PATIENCE = 8
+"""Control steps that the fingers take from open to a firm grasp."""
+SCRIPTS = tuple(name for name in FAILURES if name != "drop")
+"""Scripted failures; a cube that is dropped here was lifted 2 cm before, which is a success."""
+
+
+class _InRobosuite(ScriptedExpert):
+    """Translates observations and actions; the scripts below it are those of ``mujoco/Lift``."""
+
+    def __call__(self, observation: dict[str, np.ndarray], started: np.ndarray) -> np.ndarray:
+        """Actions ``[N, 7]``; ``started`` bool ``[N]`` marks first steps of episodes."""
+        state = observation["state"].astype(np.float64)
+        seen = np.zeros((len(state), TOWARD_CUBE.stop))
+        seen[:, OPENING] = 0.5 * (state[:, FINGERS] * (1.0, -1.0)).sum(axis=1)
+        seen[:, TOWARD_CUBE] = -state[:, FROM_CUBE]
+        own = super().__call__({"state": seen}, started)
+        action = np.zeros((len(state), 7), np.float32)
+        action[:, :3], action[:, 6] = own[:, :3], -own[:, 3]
+        action[:, 5] = np.clip(-turn_to_cube(state) / TURN, -1.0, 1.0)
+        return action
+
+
+def turn_to_cube(state: np.ndarray) -> np.ndarray:
+    """Angle ``[N]`` about the vertical from the cube's nearest face to the hand, rad.
+
+    Within 45 degrees of zero: the cube looks the same after a quarter turn.
+    """
+    hand, cube = _heading(state[:, HAND_QUATERNION]), _heading(state[:, CUBE_QUATERNION])
+    return (hand - cube + np.pi / 4) % (np.pi / 2) - np.pi / 4
+
+
+def _heading(quaternion: np.ndarray) -> np.ndarray:
+    """Angle of the x axis in the horizontal plane, of quaternions xyzw ``[N, 4]``."""
+    x, y, z, w = quaternion.T
+    return np.arctan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z))
+
+
+class BatchLiftExpert(_InRobosuite, LiftExpert):
+    """Over the cube with open fingers, down, close, rise."""
+
+    def _advance(self, mask: np.ndarray) -> None:
+        """As in ``mujoco/Lift``, with patience for robosuite's slower fingers."""
+        super()._advance(mask & ~((self.phase == 1) & (self.since < PATIENCE)))
+
+
+class BatchCubeWanderer(_InRobosuite, CubeWanderer):
+    """Moves from point to point near the cube, fingers about as wide as the cube."""
+
+
+def make_expert(
+    task: str, style: ExpertStyle = CLEAN, seed: int = 0, script: str = "expert"
+) -> ScriptedExpert:
+    """The scripted actor of ``robosuite-batch/Lift``.
+
+    Raises:
+        RoboError: for another task, or an unknown failure script.
+    """
+    if task != "robosuite-batch/Lift":
+        raise RoboError(f"task {task!r} has no expert here, only robosuite-batch/Lift")
+    if script != "expert" and script not in SCRIPTS:
+        raise RoboError(f"script {script!r} does not exist for {task}; it has {list(SCRIPTS)}")
+    actor: Any = BatchCubeWanderer if script == "wander" else BatchLiftExpert
+    return actor(style, seed, script)

@@ -1,0 +1,146 @@
+"""``robosuite-batch/Lift`` under the vector contract."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
+
+from robo.errors import RoboError
+from robo.rollout import CameraSchedule
+from robo.sim.contract import FrameRows
+from robo.sim.gl import import_mujoco
+from robo.sim.mujoco.rendering import PROFILES, Profile
+from robo.sim.mujoco.vector import MujocoVectorEnvironment
+from robo.sim.robosuite.rendering import SceneRenderer
+from robo.sim.robosuite_batch.provider import ID
+from robo.sim.robosuite_batch.rules import HORIZON, LiftRules
+from robo.sim.robosuite_batch.scene import LiftScene, load_scene
+from robo.sim.robosuite_batch.simulation import EXTRAS, ROBOSUITE_STATE, SIGNALS, Simulations
+
+
+class StillRenderer:
+    """Draws positions of the scene, on a model and data of its own."""
+
+    def __init__(self, scene: LiftScene, profile: Profile) -> None:
+        """The GL context opens with the first image."""
+        self._mujoco: Any = import_mujoco()
+        self._model = copy.copy(scene.model)  # the fast profile thins its meshes
+        self._data = self._mujoco.MjData(self._model)
+        self._renderer = SceneRenderer(self._model, self._data, scene.cameras, profile)
+
+    def frames(
+        self, qpos: np.ndarray, views: tuple[str, ...], height: int, width: int
+    ) -> dict[str, np.ndarray]:
+        """Role to uint8 ``[H, W, 3]``, upright, with the joints at ``qpos``."""
+        mujoco, model, data = self._mujoco, self._model, self._data
+        data.qpos[:] = qpos
+        for update in (mujoco.mj_kinematics, mujoco.mj_comPos, mujoco.mj_camlight):
+            update(model, data)
+        return self._renderer.frames(views, height, width)
+
+    def close(self) -> None:
+        """Free the GL context."""
+        self._renderer.close()
+
+
+class RobosuiteBatchEnvironment(MujocoVectorEnvironment):
+    """robosuite's Lift for N environments; see :class:`~robo.sim.contract.VectorEnvironment`.
+
+    Actions are robosuite's: ``[N, 7]`` in [-1, 1] (clipped): translation (times 5 cm), rotation
+    as an axis angle (times 0.5 rad) of the goal relative to the hand, and the gripper (its sign:
+    -1 opens, 1 closes), at 20 Hz.
+
+    ``state`` begins with the 42 numbers of ``robosuite/Lift`` (cosines, sines and velocities of
+    the arm's joints, position and quaternion xyzw of the hand, fingers and their velocities,
+    position and quaternion of the cube, hand minus cube). With ``extras`` follow ``[time 1,
+    close-up 3, commanded fingers 1]``: the fraction of the limit that has passed (so that the
+    finite horizon is part of the state), the offset from hand to cube with its last centimetres
+    spread out, and the finger command as a share of fully open.
+
+    The same seed begins the same episode as in ``robosuite/Lift``.
+    """
+
+    signal_names = SIGNALS
+    simulations: Simulations  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        num_envs: int,
+        threads: int = 0,
+        profile: Profile = "fast",
+        horizon: int = HORIZON,
+        extras: bool = True,
+    ) -> None:
+        """Open ``num_envs`` simulations; 0 threads uses every core.
+
+        Args:
+            num_envs: N.
+            threads: of physics and controller.
+            profile: how frames are drawn.
+            horizon: time limit in control steps (``robosuite/Lift`` has 500).
+            extras: False leaves the state vector as it is in ``robosuite/Lift``, so that
+                policies carry over.
+
+        Raises:
+            RoboError: for less than one environment or step, or an unknown profile.
+            MissingExtraError: robosuite is not installed.
+        """
+        if min(num_envs, horizon) < 1:
+            raise RoboError(
+                f"{ID} got num_envs={num_envs} and horizon={horizon}, expected at least 1 each"
+            )
+        if profile not in PROFILES:
+            raise RoboError(
+                f"rendering profile {profile!r} does not exist, expected one of {PROFILES}"
+            )
+        scene = load_scene()
+        self.rules = LiftRules(scene, horizon)
+        self.task, self.instruction = ID, self.rules.instruction
+        self.num_envs, self.profile = num_envs, profile
+        self.provenance = {"rendering_profile": profile}
+        self.max_episode_steps = horizon
+        self.cameras = tuple(scene.cameras)
+        self.simulations = Simulations(self.rules, scene, num_envs, threads, extras)
+        self._generators = [np.random.default_rng(i) for i in range(num_envs)]
+        self._episode_seed = np.zeros(num_envs, np.int64)
+        self._schedule: CameraSchedule | None = None
+        self._pending: CameraSchedule | None = None
+        self._still: StillRenderer | None = None
+        self._ready = False
+        size = ROBOSUITE_STATE + EXTRAS * extras
+        state = spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        self.single_observation_space = spaces.Dict({"state": state})
+        self.single_action_space = spaces.Box(-1.0, 1.0, (7,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def frames_of(
+        self, env: int, views: tuple[str, ...], height: int, width: int
+    ) -> dict[str, np.ndarray]:
+        """Role to uint8 ``[H, W, 3]`` of environment ``env`` as it is."""
+        if self._still is None:
+            self._still = StillRenderer(self.simulations.lift, self.profile)
+        return self._still.frames(self.simulations.drawn_positions(env), views, height, width)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Free the GL context and the threads."""
+        super().close_extras(**kwargs)
+        self.simulations.close()
+
+    def _render(self, index: np.ndarray, final: np.ndarray, schedule: CameraSchedule) -> FrameRows:
+        shape = (len(index), schedule.height, schedule.width, 3)
+        views = {view: np.empty(shape, np.uint8) for view in schedule.views}
+        for row, env in enumerate(index):
+            images = self.frames_of(int(env), schedule.views, schedule.height, schedule.width)
+            for view, image in images.items():
+                views[view][row] = image
+        return FrameRows(views, np.asarray(index, np.int64), final)
+
+    def _close_renderer(self) -> None:
+        if self._still is not None:
+            self._still.close()
+            self._still = None
