@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import sys
@@ -213,8 +214,11 @@ class GymEnvironment(Environment):
 def _gymnasium_make(name: str, options: dict[str, Any]) -> gymnasium.Env:
     """``gymnasium.make`` with ``rgb_array`` rendering where there is any."""
     choose_backend()  # before gymnasium imports MuJoCo
+    module, _, registered = name.rpartition(":")
     try:
-        spec = gymnasium.spec(name)
+        if module:
+            importlib.import_module(module)  # where the id is registered
+        spec = gymnasium.spec(registered)
         entry = spec.entry_point
         if isinstance(entry, str) and entry.startswith("gymnasium.envs.mujoco"):
             import_mujoco()  # one sentence where MUJOCO_GL names no backend

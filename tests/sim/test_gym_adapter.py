@@ -240,3 +240,17 @@ def test_generator_continues(seed):
     generator.standard_normal(3)
     other = restore_generator(generator_state(generator))
     np.testing.assert_array_equal(generator.standard_normal(4), other.standard_normal(4))
+
+
+def test_an_id_of_a_module_that_registers_it(tmp_path, monkeypatch):
+    (tmp_path / "own_environments.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import PendulumEnv\n"
+        "gymnasium.register('Own-v0', PendulumEnv, max_episode_steps=10)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    vector = robo.make_vec("gym/own_environments:Own-v0", 2)
+    observation, _ = vector.reset(seed=3)
+    assert observation["state"].shape == (2, 3) and vector.max_episode_steps == 10
+    with pytest.raises(RoboError, match="no_such_module"):
+        robo.make("gym/no_such_module:Own-v0")
