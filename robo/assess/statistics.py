@@ -1,4 +1,8 @@
-"""Intervals and tests for success rates, after scipy."""
+"""Intervals and tests for success rates, after scipy.
+
+For a number of trials fixed beforehand. While trials come in, look at
+:mod:`robo.assess.sequential`; before the first one, at :mod:`robo.assess.trial_count`.
+"""
 
 from __future__ import annotations
 
@@ -96,6 +100,30 @@ def barnard(successes_a: int, trials_a: int, successes_b: int, trials_b: int) ->
         return 1.0
     table = [[successes_a, successes_b], [trials_a - successes_a, trials_b - successes_b]]
     return float(min(barnard_exact(table, alternative="two-sided", pooled=True).pvalue, 1.0))
+
+
+def mcnemar(wins_a: int, wins_b: int) -> float:
+    """Two-sided exact p-value of McNemar's test for paired trials.
+
+    Only pairs whose two trials ended differently tell the policies apart. Where the policies are
+    equally good, each of those goes to either with probability 1/2, however much harder one
+    initial state is than another. Source: McNemar 1947, Psychometrika 12; exact binomial form.
+
+    Args:
+        wins_a: pairs in which only A succeeded.
+        wins_b: pairs in which only B succeeded.
+
+    Returns:
+        p-value in [0, 1]; 1 where no pair ended differently.
+
+    Raises:
+        ValueError: a number is negative.
+    """
+    if min(wins_a, wins_b) < 0:
+        raise ValueError(f"wins are {wins_a} and {wins_b}, expected at least 0 each")
+    if wins_a + wins_b == 0:
+        return 1.0
+    return float(binomtest(wins_a, wins_a + wins_b, 0.5).pvalue)
 
 
 def bootstrap_interval(

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import beta, binom, norm
 
-from robo.assess.statistics import barnard, bootstrap_interval, clopper_pearson, newcombe, wilson
+from robo.assess.statistics import (
+    barnard,
+    bootstrap_interval,
+    clopper_pearson,
+    mcnemar,
+    newcombe,
+    wilson,
+)
 
 
 def test_wilson_and_clopper_pearson_of_nine_in_ten():
@@ -33,6 +41,45 @@ def test_intervals_hold_the_rate_and_widen_with_confidence(trials, data):
         wide = interval(successes, trials, 0.99)
         assert wide[0] <= low
         assert high <= wide[1]
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_intervals_are_their_closed_forms(confidence):
+    z, tail = norm.ppf((1 + confidence) / 2), (1 - confidence) / 2
+    for trials in (1, 7, 40, 500):
+        for k in sorted({0, 1, trials // 3, trials - 1, trials}):
+            centre = (k + z * z / 2) / (trials + z * z)
+            half = np.sqrt(k * (trials - k) / trials + z * z / 4) * z / (trials + z * z)
+            expected = (centre - half, centre + half)
+            assert wilson(k, trials, confidence) == pytest.approx(expected, abs=1e-9)
+            low = beta.ppf(tail, k, trials - k + 1) if k else 0.0
+            high = beta.ppf(1 - tail, k + 1, trials - k) if k < trials else 1.0
+            assert clopper_pearson(k, trials, confidence) == pytest.approx((low, high), abs=1e-9)
+
+
+def coverage(interval, trials, rates):
+    """Exact probability of an interval to hold the rate, per rate."""
+    low, high = np.array([interval(k, trials) for k in range(trials + 1)]).T
+    holds = (low <= rates[:, None]) & (rates[:, None] <= high)
+    return (binom.pmf(np.arange(trials + 1), trials, rates[:, None]) * holds).sum(axis=1)
+
+
+@pytest.mark.parametrize("trials", [10, 20, 40, 100])
+def test_exact_coverage(trials):
+    rates = np.linspace(0.0005, 0.9995, 999)
+    assert coverage(clopper_pearson, trials, rates).min() >= 0.95
+    found = coverage(wilson, trials, rates)
+    print(f"Wilson, {trials} trials: mean {found.mean():.4f}, minimum {found.min():.4f}")
+    assert abs(found.mean() - 0.95) < 0.01
+    assert found.min() > 0.83  # near 0 and 1, as published (Agresti and Coull 1998)
+
+
+def test_mcnemar():
+    assert mcnemar(9, 1) == pytest.approx(22 / 1024, abs=1e-12)
+    assert mcnemar(1, 9) == pytest.approx(22 / 1024, abs=1e-12)
+    assert mcnemar(0, 0) == mcnemar(4, 4) == mcnemar(3, 4) == 1
+    two_sided = 2 * binom.cdf(10, 40, 0.5)
+    assert mcnemar(10, 30) == pytest.approx(two_sided, abs=1e-9)
 
 
 def test_newcombe_matches_the_published_example():
@@ -75,6 +122,7 @@ def test_bootstrap_interval_repeats_and_holds_the_mean():
         lambda: wilson(1, 2, 1.0),
         lambda: newcombe(1, 2, 3, 2),
         lambda: barnard(1, 0, 1, 2),
+        lambda: mcnemar(-1, 2),
         lambda: bootstrap_interval([]),
         lambda: bootstrap_interval([1.0, float("inf")]),
         lambda: bootstrap_interval([1.0, 2.0], confidence=0.0),
