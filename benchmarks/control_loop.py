@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
+from _study import machine, one_thread, publish
 
-from benchmarks._study import machine, one_thread, publish
 from robo.robots.actions import action_map
 from robo.robots.clock import WallClock
 from robo.robots.inference import make_inference

@@ -114,9 +114,9 @@ class Policy(nn.Module):
         return action, log_prob
 
     def _log_std_now(self) -> np.ndarray | None:
-        """``log_std [A]``; on a CPU a view kept from the last call, as fetching it takes longer
-        than a layer of a small network."""
-        # Not self.log_std: a module's attributes are slow to look up.
+        """``log_std [A]``; on a CPU a view kept from the last call."""
+        # Fetching it takes longer than a layer of a small network, and looking up self.log_std,
+        # an attribute of a module, is slow too.
         parameter = self._parameters.get("log_std")
         if parameter is None:
             return None

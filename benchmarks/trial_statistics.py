@@ -1,6 +1,6 @@
 """What the intervals cover and what the sequential test costs, exactly and by simulation.
 
-python benchmarks/statistics.py
+python benchmarks/trial_statistics.py
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import tyro
+from _study import publish
 from scipy.stats import binom
 
-from benchmarks._study import publish
 from robo.assess.sequential import log_evidence, operating_characteristics
 from robo.assess.statistics import clopper_pearson, wilson
 from robo.assess.trial_count import exact_power, required_trials
 
-RESULT = Path(__file__).parent / "results" / "statistics.json"
+RESULT = Path(__file__).parent / "results" / "trial_statistics.json"
 
 
 @dataclass(frozen=True)
