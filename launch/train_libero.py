@@ -1,0 +1,355 @@
+"""Clone a LIBERO policy from a few expert demonstrations, then improve it from camera rewards.
+
+    python launch/train_libero.py --out runs/libero [--task libero/libero_object/0] [--minutes 28]
+
+reads top to bottom. A task's initial states are split in three: from the first the scripted expert
+demonstrates, on the second PPO practises, on the third the policy is judged, before and after. The
+reward of PPO is sparse success shaped by a General Reward Model (GRM), fitted on the
+demonstrations and on failed attempts of the cloned policy; cameras render at its stride only.
+Interrupt it and repeat it with --resume: what is finished is kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from gymnasium import spaces
+from train_robosuite import Stages
+
+import robo
+from robo.assess.statistics import newcombe, wilson
+from robo.commands.fit import FitGRM
+from robo.data import EpisodeStore
+from robo.errors import RoboError
+from robo.policies.actor_critic import ActorCritic
+from robo.policies.behaviour_cloning import BehaviourCloningConfig, clone
+from robo.policies.evaluate import evaluate, parse_seeds
+from robo.policies.learner_config import NetworkConfig, PPOConfig
+from robo.policies.recorder import PolicyActor, stream_episodes
+from robo.policies.run_folder import RunFolder, find_policy
+from robo.policies.train_config import TrainConfig
+
+# The trainer imports torch._dynamo, which must come before the first GL context.
+from robo.policies.trainer import Iteration, make_trainer
+from robo.rewards.config import RewardConfig
+from robo.rewards.grm.fit_config import FitConfig
+from robo.rewards.grm.labels import CEILING_KEY
+from robo.rollout import CameraSchedule, Episode
+from robo.sim.contract import VectorEnvironment
+from robo.sim.experts import make_expert
+from robo.sim.mujoco.expert import ExpertStyle
+from robo.storage import plain, read_json, write_json
+
+MOVED = 0.05
+"""Change of a thing's distance to its target from which an attempt counts as more than a reach,
+m."""
+
+
+def fine_tuning() -> PPOConfig:
+    """PPO that starts from a cloned policy: small steps, its view of the observations kept."""
+    return PPOConfig(
+        learning_rate=2e-4,
+        epochs=5,
+        minibatch_size=512,
+        gamma=0.995,
+        gae_lambda=0.95,
+        target_kl=0.02,
+        normalise_observation=False,  # other statistics would make another policy of it
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    out: Path
+    """Run folder."""
+    task: str = "libero/libero_object/0"
+    """A task of LIBERO with a scripted expert: its goal is to put things somewhere."""
+    demonstration_states: str = "0-14"
+    """Initial states that the expert begins from, once each; its successes are the demos."""
+    training_states: str = "15-32"
+    """Initial states that PPO practises on, and that choose the policy."""
+    report_states: str = "33-49"
+    """Initial states that judge the policy; nothing else sees them."""
+    style: ExpertStyle = field(default_factory=lambda: ExpertStyle(0.2, 0.7, 0.3, 10))
+    """How clean the demonstrations are."""
+    cloning: BehaviourCloningConfig = field(
+        default_factory=lambda: BehaviourCloningConfig(epochs=1000, patience=50)
+    )
+    """How the policy is cloned."""
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig((128, 128)))
+    """The policy and its critic."""
+    views: tuple[str, ...] = ("front", "wrist")
+    """Camera roles that the GRM sees."""
+    size: int = 64
+    """Their height and width in pixels."""
+    stride: int = 10
+    """Steps between two camera frames of the reward."""
+    attempts: int = 16
+    """Attempts of the cloned policy, whose failures the GRM learns from too."""
+    grm_iterations: int = 300
+    """Training steps of the GRM."""
+    num_envs: int = 8
+    """Environments, in one worker process per core (1 to 3 GB each)."""
+    steps_per_rollout: int = 256
+    """Steps of each environment between two updates."""
+    minutes: float = 28.0
+    """PPO ends at the first update after this."""
+    total_steps: int = 400_000
+    """PPO ends here at the latest; environment steps."""
+    evaluate_every_steps: int = 20_480
+    """Steps between two evaluations on the training states."""
+    ppo: PPOConfig = field(default_factory=fine_tuning)
+    """The learner."""
+    report_attempts: int = 3
+    """Sampled attempts from each report state, beside one of the policy's mean."""
+    seed: int = 0
+    """Decides noise, split, GRM, initial parameters and every sample."""
+    resume: bool = False
+    """Go on with what the run folder holds."""
+
+    def __post_init__(self) -> None:
+        """Refuse splits that overlap."""
+        seen: set[int] = set()
+        for text in (self.demonstration_states, self.training_states, self.report_states):
+            states = set(parse_seeds(text))
+            if seen & states:
+                raise RoboError(
+                    f"initial states {sorted(seen & states)} are in two of the three splits; "
+                    "give each state to one of demonstration, training and report states"
+                )
+            seen |= states
+
+
+def main(config: Config) -> None:
+    """Run all stages; each is done once."""
+    stages = Stages(config.out, config.resume)
+    collected = stages.do("collect", lambda: collect(config))
+    stages.do("clone", lambda: clone_policy(config))
+    before = stages.do("before", lambda: judge(config, config.out / "cloned"))
+    attempts = stages.do("attempts", lambda: attempt(config))
+    stages.do("fit", lambda: fit(config))
+    trained = stages.do("train", lambda: train(config))
+    after = stages.do("after", lambda: judge(config, find_policy(config.out)))
+    gain = {name: compared(before[name], after[name]) for name in before}
+    result = {
+        "task": config.task,
+        "seed": config.seed,
+        "states": {
+            "demonstration": config.demonstration_states,
+            "training": config.training_states,
+            "report": config.report_states,
+        },
+        **collected,
+        **attempts,
+        "before": before,
+        "after": after,
+        "gain": gain,
+        "curve": trained["curve"],
+        "training": trained,
+        "seconds": stages.seconds,
+        "total_minutes": sum(stages.seconds.values()) / 60,
+    }
+    write_json(RunFolder(config.out).result, plain(result))
+    print(
+        f"{config.task} on {before['mean']['episodes']} unseen initial states: "
+        f"{before['mean']['success_rate']:.0%} before, {after['mean']['success_rate']:.0%} after "
+        f"{trained['steps']:,} steps (sampled: {before['sampled']['success_rate']:.0%}, "
+        f"{after['sampled']['success_rate']:.0%}), {result['total_minutes']:.1f} minutes in all; "
+        f"see {config.out}"
+    )
+
+
+def environments(config: Config, states: Sequence[int], count: int) -> VectorEnvironment:
+    """Up to ``count`` environments that begin from ``states`` alone; seed s takes the s-th."""
+    count = min(count, len(states))
+    return robo.make_vec(config.task, count, backend="workers", initial_states=list(states))
+
+
+def camera(config: Config) -> CameraSchedule:
+    """What the GRM sees."""
+    return CameraSchedule(config.views, config.size, config.size, config.stride)
+
+
+def collect(config: Config) -> dict[str, Any]:
+    """One attempt of the expert from each demonstration state; successes go to the store."""
+    shutil.rmtree(config.out / "episodes", ignore_errors=True)  # of an interrupted run
+    states = parse_seeds(config.demonstration_states)
+    expert = make_expert(config.task, config.style, config.seed)
+    env = environments(config, states, config.num_envs)
+    kept = []
+    try:
+        with EpisodeStore(config.out / "episodes") as store:
+            for episode in stream_episodes(env, expert, range(len(states)), camera(config)):
+                if episode.success:
+                    store.append(episode)
+                    kept.append(episode.info.initial_state)
+    finally:
+        env.close()
+    if not kept:
+        raise RoboError(
+            f"the expert of {config.task} succeeded from none of its {len(states)} initial states; "
+            "choose another task, or a cleaner --style"
+        )
+    return {"demonstrations": len(kept), "demonstrated_states": kept, "expert_tries": len(states)}
+
+
+def clone_policy(config: Config) -> dict[str, Any]:
+    """A policy that imitates the demonstrations' actions, in ``out/cloned``."""
+    env = robo.make(config.task)
+    assert isinstance(env.observation_space, spaces.Dict)
+    policy = ActorCritic(env.observation_space, env.action_space, config.network, seed=config.seed)
+    env.close()
+    with EpisodeStore(config.out / "episodes", mode="r") as store:
+        fitted = clone(store, policy, config.cloning, config.seed)
+    policy.save(config.out / "cloned")
+    return {"policy": str(config.out / "cloned"), **fitted}
+
+
+def judge(config: Config, folder: Path) -> dict[str, Any]:
+    """Success from the report states: once by the policy's mean, and some times sampled."""
+    policy, states = ActorCritic.load(folder), parse_seeds(config.report_states)
+    env = environments(config, states, config.num_envs)
+    seeds = range(len(states) * config.report_attempts)
+    try:
+        scores = {
+            "mean": evaluate(policy, env, range(len(states))),
+            "sampled": evaluate(policy, env, seeds, deterministic=False, seed=config.seed),
+        }
+    finally:
+        env.close()
+    return {
+        name: {**score, "interval": list(wilson(score["successes"], score["episodes"]))}
+        for name, score in scores.items()
+    }
+
+
+def compared(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Points of success gained, with their interval (Newcombe)."""
+    low, high = newcombe(
+        after["successes"], after["episodes"], before["successes"], before["episodes"]
+    )
+    gained = after["success_rate"] - before["success_rate"]
+    return {"points": 100 * gained, "interval": [100 * low, 100 * high]}
+
+
+def attempt(config: Config) -> dict[str, Any]:
+    """Failures of the cloned policy from the demonstration states, into a copy of the store."""
+    shutil.rmtree(config.out / "seen", ignore_errors=True)
+    states = parse_seeds(config.demonstration_states)
+    actor = PolicyActor(ActorCritic.load(config.out / "cloned"), deterministic=False)
+    counts = {"attempts": config.attempts, "attempts_failed": 0, "attempts_labelled": 0}
+    with (
+        EpisodeStore(config.out / "episodes", mode="r") as demos,
+        EpisodeStore(config.out / "seen") as store,
+    ):
+        for index in range(len(demos)):
+            store.append(demos.read(index))
+        subtasks = 1 + len(demos.read(0).keyframes)
+        if not config.attempts:
+            return counts
+        env = environments(config, states, config.num_envs)
+        try:
+            for episode in stream_episodes(env, actor, range(config.attempts), camera(config)):
+                counts["attempts_failed"] += not episode.success
+                if not episode.success and not moved(episode):
+                    store.append(labelled(episode, subtasks))
+                    counts["attempts_labelled"] += 1
+        finally:
+            env.close()
+    return counts
+
+
+def moved(episode: Episode) -> bool:
+    """Whether anything came nearer to its target, or went away from it."""
+    distances = [value for name, value in episode.signals.items() if name.startswith("distance_")]
+    return any(float(np.ptp(distance)) > MOVED for distance in distances)
+
+
+def labelled(episode: Episode, subtasks: int) -> Episode:
+    """A failed reach with the progress that a person would grant it: half a subtask at most."""
+    hand = episode.signals["gripper_distance"]
+    closest = int(np.argmin(hand)) + 1
+    reached = max(0.0, 1.0 - float(hand.min()) / float(hand[0]))
+    ceiling = {CEILING_KEY: 0.5 * reached / subtasks, "closest": closest}
+    return replace(episode, metadata={**episode.metadata, **ceiling})
+
+
+def fit(config: Config) -> dict[str, Any]:
+    """The GRM, from pixels and keyframes."""
+    settings = FitConfig(config.grm_iterations, seed=config.seed, views=config.views)
+    return FitGRM(config.out / "seen", settings, out=config.out / "grm").run()
+
+
+class Watch:
+    """Callback: notes every evaluation and the training episodes, and ends PPO in time."""
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        """Go on with the curve in ``path``, if there is one."""
+        self.path, self.minutes = path, minutes
+        self.curve: dict[int, dict[str, Any]] = {}
+        if path.exists():
+            self.curve = {entry["step"]: entry for entry in read_json(path)}
+
+    def __call__(self, iteration: Iteration) -> None:
+        """See the class."""
+        trainer = iteration.trainer
+        recent = [success for success, _, _ in trainer.recent]
+        self.curve[iteration.step] = {
+            "step": iteration.step,
+            "minutes": trainer.seconds / 60,
+            "recent_success": sum(recent) / len(recent) if recent else None,
+        }
+        self.note(trainer.last_evaluation)
+        write_json(self.path, plain(sorted(self.curve.values(), key=lambda entry: entry["step"])))
+        if trainer.seconds >= 60 * self.minutes:
+            trainer.stopped = True
+
+    def note(self, evaluation: dict[str, Any] | None) -> None:
+        """Success on the training states."""
+        if evaluation is not None and evaluation["step"] in self.curve:
+            self.curve[evaluation["step"]]["success"] = evaluation["success_rate"]
+
+
+def train(config: Config) -> dict[str, Any]:
+    """PPO from the cloned policy; environments, reward and learner as in robo.policies.trainer."""
+    states = parse_seeds(config.training_states)
+    options: dict[str, Any] = {"initial_states": states}
+    settings = TrainConfig(
+        task=config.task,
+        options=options,
+        num_envs=config.num_envs,
+        steps_per_rollout=config.steps_per_rollout,
+        total_steps=config.total_steps,
+        seed=config.seed,
+        ppo=config.ppo,
+        network=config.network,
+        reward=RewardConfig(kind="grm", grm=config.out / "grm", stride=config.stride),
+        backend="workers",
+        start_from=config.out / "cloned",
+        evaluate_every_steps=config.evaluate_every_steps,
+        evaluate_seeds=f"0-{len(states) - 1}",
+        checkpoint_every_iterations=5,
+    )
+    watch = Watch(config.out / "curve.json", config.minutes)
+    trainer = make_trainer(settings, config.out, callbacks=[watch])
+    try:
+        result = trainer.run(resume=any(RunFolder(config.out).checkpoints.glob("checkpoint-*.pt")))
+        watch.note(trainer.last_evaluation)
+    finally:
+        trainer.close()
+    return {**result, "curve": sorted(watch.curve.values(), key=lambda entry: entry["step"])}
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except RoboError as error:
+        raise SystemExit(f"train_libero: {error}") from error
