@@ -141,8 +141,8 @@ def _quiet_import() -> Iterator[None]:
     user owns it. It also asserts that the EGL device is among ``CUDA_VISIBLE_DEVICES``, which
     has no meaning for software rendering.
     """
-    logging.getLogger(_LOGGER).setLevel(logging.ERROR)
-    handler = logging.FileHandler
+    logger, handler = logging.getLogger(_LOGGER), logging.FileHandler
+    logger.addFilter(_serious)  # robosuite sets its logger's level itself
     hidden = os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     logging.FileHandler = _no_file  # type: ignore[misc,assignment]
     try:
@@ -151,8 +151,15 @@ def _quiet_import() -> Iterator[None]:
             yield
     finally:
         logging.FileHandler = handler  # type: ignore[misc]
+        logger.removeFilter(_serious)
+        logger.setLevel(logging.ERROR)
         if hidden is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = hidden
+
+
+def _serious(record: logging.LogRecord) -> bool:
+    """Whether a line of robosuite's log is an error."""
+    return record.levelno >= logging.ERROR
 
 
 def _no_file(*arguments: Any, **options: Any) -> logging.Handler:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def recordings() -> list[Recording]:
             'human demonstrations need h5py; run `pip install -e ".[libero]"`'
         ) from error
     with h5py.File(path) as file:
-        group = file["data"]
+        group: Any = file["data"]
         return [
             Recording(
                 name,
@@ -113,15 +114,23 @@ class _RecordedScene(ManipulationEnvironment):
         self.set_camera_schedule(camera)
         self._schedule = camera
         self.raw.reset_from_xml_string(self.raw.edit_model_xml(recording.model))
-        length = self._first_success(recording)
-        actions = np.clip(recording.actions[:length], -1.0, 1.0).astype(np.float32)
-        states, heights, infos = [], [], []
-        for step in range(length + 1):
-            self._show(recording.states[step])
+        states, heights, frames = [], [], []
+        for step, state in enumerate(recording.states):
+            self._show(state)
             states.append(self._observation()["state"])
             heights.append(float(self.raw.sim.data.body_xpos[self.raw.cube_body_id][2]))
-            infos.append(self._frames(step, last=step == length))
-        kept = [step for step, info in enumerate(infos) if info]
+            done = step > 0 and self._succeeded()
+            frames.append(self._frames(step, last=done))
+            if done:
+                break
+        else:
+            raise RoboError(
+                f"recording {recording.name} of robosuite ends without success; its file is "
+                'damaged, reinstall it: `pip install --force-reinstall -e ".[libero]"`'
+            )
+        length = len(states) - 1
+        actions = np.clip(recording.actions[:length], -1.0, 1.0).astype(np.float32)
+        kept = [step for step, images in enumerate(frames) if images]
         return Episode(
             info=EpisodeInfo(self.task, self.instruction),
             observation={"state": np.stack(states)},
@@ -130,7 +139,7 @@ class _RecordedScene(ManipulationEnvironment):
             success=True,
             terminated=True,
             frames={
-                view: np.stack([infos[step][view] for step in kept])
+                view: np.stack([frames[step][view] for step in kept])
                 for view in (camera.views if camera else ())
             },
             frame_step=np.array(kept, np.int64),
@@ -148,16 +157,6 @@ class _RecordedScene(ManipulationEnvironment):
         self.raw.sim.forward()
         self._raw_observation = self.raw._get_observations()
 
-    def _first_success(self, recording: Recording) -> int:
-        for step, state in enumerate(recording.states):
-            self._show(state)
-            if step and self._succeeded():
-                return step
-        raise RoboError(
-            f"recording {recording.name} of robosuite ends without success; its file is damaged, "
-            'reinstall it: `pip install --force-reinstall -e ".[libero]"`'
-        )
-
     def _frames(self, step: int, last: bool) -> dict[str, np.ndarray]:
         schedule = self._schedule
         if schedule is None or not (last or step % schedule.stride == 0):
@@ -174,9 +173,9 @@ def _keyframes(actions: np.ndarray, heights: np.ndarray) -> dict[str, int]:
     """
     closing = actions[:, 6] > 0
     begins = np.flatnonzero(closing[1:] & ~closing[:-1]) + 1
-    # The cube falls onto the table at the start and rests there for most of the time.
-    raised = np.flatnonzero(heights > np.median(heights) + _RAISED)
     grasp = int(begins[-1]) if len(begins) else 0
+    # The cube falls onto the table at the start and rests there for most of the time.
+    raised = grasp + np.flatnonzero(heights[grasp:] > np.median(heights) + _RAISED)
     lift = int(raised[0]) if len(raised) else 0
     frames = {"grasp": grasp, "lift": lift}
     ordered = 0 < grasp < lift < len(actions)

@@ -224,6 +224,7 @@ class RobosuiteEnvironment(Environment):
         self._seed = state["seed"]
         self._elapsed, self._over = int(state["elapsed"]), bool(state["over"])
         self._raw_observation = self.raw._get_observations()
+        snapshot.put_observed(self.raw, state["simulation"])
         saved = state["schedule"]
         self._schedule = None
         if saved is not None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from robo.errors import RoboError
 from robo.sim.robosuite.cameras import ROLES, TASK_VIEWS
-from robo.sim.robosuite.compatibility import controller_options, prepare
-from robo.sim.robosuite.environment import RobosuiteEnvironment
+from robo.sim.robosuite.compatibility import controller_options, prepare, version
+from robo.sim.robosuite.environment import MODEL_SEED, RobosuiteEnvironment
 from robo.sim.robosuite.options import RobosuiteOptions
 from robo.sim.robosuite.success import Success, robosuite_success, strict_success
 from robo.sim.robosuite.tasks import name_of, task
@@ -63,6 +63,8 @@ class ManipulationEnvironment(RobosuiteEnvironment):
 def _make_raw(name: str, horizon: int, options: RobosuiteOptions) -> Any:
     """The environment of robosuite, without cameras: robo renders by itself."""
     robosuite = prepare()
+    # Version 1.5 draws sizes from a generator of its own, 1.4 from NumPy's, which is seeded here.
+    seed = {"seed": MODEL_SEED} if version() >= (1, 5) else {}
     try:
         raw = robosuite.make(
             name,
@@ -77,6 +79,7 @@ def _make_raw(name: str, horizon: int, options: RobosuiteOptions) -> Any:
             horizon=horizon,
             ignore_done=True,
             hard_reset=options.hard_reset,
+            **seed,
         )
     except (AssertionError, ValueError, KeyError) as error:
         raise RoboError(

@@ -6,7 +6,7 @@ import importlib.util
 from typing import Any
 
 from robo.sim.contract import Environment
-from robo.sim.robosuite.tasks import TASKS, name_of
+from robo.sim.robosuite.tasks import installed, name_of
 
 if importlib.util.find_spec("robosuite") is None:
     # The registry turns this into a sentence; importing robosuite itself takes seconds.
@@ -15,7 +15,7 @@ if importlib.util.find_spec("robosuite") is None:
 
 def task_ids() -> list[str]:
     """``robosuite/Lift`` and robosuite's other single-arm tasks."""
-    return [f"robosuite/{name}" for name in TASKS]
+    return [f"robosuite/{name}" for name in installed()]
 
 
 def make(id: str, **options: Any) -> Environment:

@@ -80,6 +80,7 @@ def take(raw: Any) -> dict[str, Any]:
             for path, gripper in grippers_of(raw).items()
         },
     }
+    state["observed"] = _observed(raw)
     if hasattr(raw, "wiped_markers"):
         state["wiped"] = [marker.name for marker in raw.wiped_markers]
     return state
@@ -107,6 +108,22 @@ def put(raw: Any, state: dict[str, Any]) -> None:
     if "wiped" in state:
         markers = {marker.name: marker for marker in raw.model.mujoco_arena.markers}
         raw.wiped_markers = [markers[name] for name in state["wiped"]]
+
+
+def put_observed(raw: Any, state: dict[str, Any]) -> None:
+    """Restore what observables remember of each other, after they were asked once.
+
+    In robosuite 1.5 some are computed from others of the control step before.
+    """
+    raw._obs_cache.update({name: decode(value) for name, value in state["observed"].items()})
+
+
+def _observed(raw: Any) -> dict[str, Any]:
+    kept = {}
+    for name, value in raw._obs_cache.items():
+        if isinstance(value, (np.ndarray, float, int)):
+            kept[name] = encode(np.asarray(value))
+    return kept
 
 
 def _set(part: Any, attributes: dict[str, Any]) -> None:

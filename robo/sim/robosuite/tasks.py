@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from robo.errors import UnknownTaskError
+from robo.sim.robosuite.compatibility import Version, version
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Task:
     evaluations stay below it. robosuite's own default is 1000 for every task."""
     family: str
     """Class whose ``_check_success`` and cameras it shares."""
+    since: Version = (1, 4)
+    """Version of robosuite that first has it."""
 
 
 _BIN = "pick up the {} and put it into its bin"
@@ -39,8 +42,20 @@ TASKS: dict[str, Task] = {
     "PickPlaceCan": Task(_BIN.format("can"), 500, "PickPlace"),
     "Door": Task("turn the handle and pull the door open", 500, "Door"),
     "Wipe": Task("wipe the dirt off the table", 500, "Wipe"),
+    "ToolHang": Task(
+        "fit the frame into the stand and hang the tool on it", 700, "ToolHang", (1, 5)
+    ),
 }
-"""All tasks of robosuite 1.4 and 1.5 that one arm does (ToolHang is robomimic's, and absent)."""
+"""All tasks of robosuite 1.4 and 1.5 that one arm does."""
+
+
+def installed() -> list[str]:
+    """Names of the tasks that the installed robosuite has.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    return [name for name, task in TASKS.items() if version() >= task.since]
 
 
 def task(id: str) -> Task:
@@ -57,11 +72,17 @@ def name_of(id: str) -> str:
     """Name in robosuite of a registry id.
 
     Raises:
-        UnknownTaskError: there is none.
+        UnknownTaskError: there is none, or the installed robosuite is too old for it.
     """
     name = id.removeprefix("robosuite/")
     if name not in TASKS:
         raise UnknownTaskError(
             f"task {id!r} does not exist; robosuite has {[f'robosuite/{task}' for task in TASKS]}"
+        )
+    since = TASKS[name].since
+    if since > (1, 4) and version() < since:
+        raise UnknownTaskError(
+            f"task {id!r} needs robosuite {'.'.join(map(str, since))}; run "
+            '`pip install -e ".[robosuite15]"` in an environment of its own'
         )
     return name

@@ -92,7 +92,8 @@ def test_a_nut_in_the_hand_is_not_assembled(raw_of: Any) -> None:
     held = position(raw, raw.obj_body_id[nut.name])
     raw.sim.data.body_xpos[raw.peg2_body_id] = held  # the peg under the hand, half way down it
     raw.table_offset = np.array([0.0, 0.0, held[2]])
-    touches = raw.check_contact(raw.robots[0].gripper, nut)
+    own = raw.robots[0].gripper
+    touches = raw.check_contact(own["right"] if isinstance(own, dict) else own, nut)
     assert robosuite_success(raw)
     assert strict_success("NutAssembly")(raw) is not touches
     assert touches

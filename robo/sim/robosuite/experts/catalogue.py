@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from robo.errors import RoboError
 from robo.sim.mujoco.expert import CLEAN, ExpertStyle
-from robo.sim.registry import make
 from robo.sim.robosuite.experts.actor import ScriptedManipulator
 from robo.sim.robosuite.experts.arm import Arm, Script
 from robo.sim.robosuite.experts.door import door
 from robo.sim.robosuite.experts.lift import lift
 from robo.sim.robosuite.experts.pick_place_can import pick_place_can
 from robo.sim.robosuite.experts.stack import stack
+from robo.sim.robosuite.manipulation import ManipulationEnvironment
+from robo.sim.robosuite.provider import make
 
 EXPERTS: dict[str, Callable[[Arm], Script]] = {
     "robosuite/Lift": lift,
@@ -39,7 +40,8 @@ def make_expert(
     if script != "expert":
         raise RoboError(f"script {script!r} does not exist for {task}; it has 'expert' alone")
     environment = make(task)
+    assert isinstance(environment, ManipulationEnvironment)
     try:
-        return ScriptedManipulator(EXPERTS[task], environment.state_layout, style, seed)  # type: ignore[attr-defined]
+        return ScriptedManipulator(EXPERTS[task], environment.state_layout, style, seed)
     finally:
         environment.close()
