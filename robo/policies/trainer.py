@@ -283,7 +283,7 @@ class Trainer:
             self.best = score
             if distributed.rank() == 0:
                 save_policy(self.actor_critic, self.folder.best)
-        self.stopped = self._reached_target()
+        self.stopped = self.stopped or self._reached_target()
 
     def _reached_target(self) -> bool:
         target, score = self.config.stop_success, self.last_evaluation
