@@ -14,6 +14,7 @@ from robo.errors import RoboError
 from robo.sim.robosuite.demonstrations import human_episodes
 
 
+@pytest.mark.slow
 def test_human_lifts_as_collected(robosuite: Any, lift: Any, tmp_path: Path) -> None:
     pytest.importorskip("h5py")
     if robosuite.__version__ != "1.4.0":

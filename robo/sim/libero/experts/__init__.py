@@ -1,0 +1,1 @@
+"""Scripted experts for LIBERO's pick-and-place tasks, from privileged state."""
