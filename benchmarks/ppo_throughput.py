@@ -8,9 +8,9 @@ so that what disturbs one disturbs all. Two tables come from them:
 * ``best``: each steps the backend on which it is fastest here (ours: native or EnvPool; theirs:
   Sync, their own loop where they have one, or EnvPool).
 
-Each table is measured twice. ``free``: a process may use all cores, as a user starts it; jax and
-EnvPool then start threads of their own, whose time counts. ``pinned``: the process and all its
-threads are held to one core, which spares jax the cost of its threads.
+``--modes`` says how. ``free``: a process may use all cores, as a user starts it; jax and EnvPool
+then start threads of their own, whose time counts. ``pinned``: the process and all its threads are
+held to one core, which spares jax the cost of its threads.
 
 Finished runs are files in the work folder: interrupt it, repeat the command, and it goes on. A
 library that is not installed is reported under ``missing`` with the line that installs it.
@@ -58,8 +58,8 @@ class Options:
     """Sides to run."""
     workloads: tuple[int, ...] = (0, 1, 2)
     """Rows to run."""
-    modes: tuple[str, ...] = tuple(MODES)
-    """Which cores a run may use."""
+    modes: tuple[str, ...] = ("free",)
+    """Which cores a run may use: free, pinned, or both."""
     core: int = -1
     """Position, among the cores that this process may use, of the one for ``pinned`` runs."""
     minutes: float | None = None
