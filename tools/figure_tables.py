@@ -194,7 +194,8 @@ def grm_quality(data: dict[str, Any]) -> str:
 def ppo_throughput(data: dict[str, Any]) -> str:
     """Rows of benchmarks/ppo_throughput.py, a table for each choice of cores."""
     modes: dict[str, list[list[str]]] = {}
-    peers = [str(name) for name in data["rows"][0]["peers"]] if data["rows"] else []
+    first = data["rows"][0]
+    peers = [str(name) for name in first["peers"]]
     for row in data["rows"]:
         work = row.get("workload", {}).get("name", row["name"])
         cells = [work, "Sync" if row.get("table") == "sync" else "each its best"]
@@ -213,12 +214,11 @@ def ppo_throughput(data: dict[str, Any]) -> str:
         "pinned": "Every process and its threads on one core, which spares jax its threads:",
     }
     tables = [f"{titles[mode]}\n\n{table(header, rows)}" for mode, rows in modes.items()]
-    repeats = data["rows"][0].get("runs") if data["rows"] else None
     versions = data.get("versions", {})
     named = ", ".join(f"{name} {versions[name]}" for name in peers if name in versions)
     note = (
         "Environment steps per CPU second of the process, training included: median (range) of "
-        f"{repeats} interleaved runs, told to use one thread, equal networks and "
+        f"{first.get('runs')} interleaved runs, told to use one thread, equal networks and "
         f"hyper-parameters; the ratio is to the best of the others. {named}. Nothing is shaped; "
         f"time-outs: `bootstrap` on all sides (rsl_rl's from the state before). {machine(data)}."
     )
