@@ -111,14 +111,14 @@ def test_each_library_is_shown_with_its_best_backend_and_the_ratio_is_to_the_bes
         ("stable-baselines3", "envpool"): runs(140, 150, 160),
         ("skrl", "sync"): runs(120, 120, 120),
     }
-    same = throughput.row_of(figures, tiny(), "sync", 1.5)
+    same = throughput.row_of(figures, tiny(), "sync", "free", 1.5)
     assert same["best_peer"] == "skrl" and same["ratio_to_best"] == pytest.approx(250 / 120)
     assert same["peers"] == {"stable-baselines3": 100, "skrl": 120}
-    best = throughput.row_of(figures, tiny(), "best", 1.8)
+    best = throughput.row_of(figures, tiny(), "best", "free", 1.8)
     assert best["backends"] == {"ours": "own", "stable-baselines3": "envpool", "skrl": "sync"}
     assert best["ratio_to_best"] == best["ratio_wall"] == pytest.approx(450 / 150)
     assert best["ratio_range"] == [pytest.approx(450 / 160), pytest.approx(500 / 150)]
-    assert throughput.row_of({("robo", "sync"): runs(1)}, tiny(), "sync", 1.5) is None
+    assert throughput.row_of({("robo", "sync"): runs(1)}, tiny(), "sync", "free", 1.5) is None
 
 
 def test_the_permutation_test_is_exact():
