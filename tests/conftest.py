@@ -20,9 +20,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def tiny_clip(tmp_path_factory):
     """Folder of a tiny open_clip model with initial weights, as robo fit clip writes one."""
     pytest.importorskip("open_clip")
-    from robo.perception.clip_build import ClipShape, build_clip, save_clip
+    from robo.perception.clip_build import build_clip, save_clip
+    from robo.perception.clip_config import ClipShape
 
     shape = ClipShape(
+        tower="transformer",
         image_size=32,
         patch_size=8,
         width=32,

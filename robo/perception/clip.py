@@ -190,13 +190,29 @@ class ClipEncoder:
 
     def prepare(self, images: Tensor, source: ImageSource | None = None) -> Tensor:
         """What the model is given: ``[M, 3, h, w]``, resized bicubically and normalised."""
-        source = source or ImageSource()
+        pixels = self._pixels(images, source or ImageSource())
+        return self._scaled(pixels.float().div_(255.0))
+
+    def resized(self, images: Tensor, source: ImageSource | None = None) -> Tensor:
+        """The cropped and resized images, uint8 ``[M, h, w, 3]``, as the model would see them."""
+        return self._pixels(images, source or ImageSource()).permute(0, 2, 3, 1)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images of the model's size, float ``[M, h, w, 3]`` in [0, 1], as the model is given."""
+        return self._scaled(images.permute(0, 3, 1, 2).contiguous())
+
+    def forget(self) -> None:
+        """Forget the sentences' embeddings: the weights have changed."""
+        self._texts = {}
+
+    def _pixels(self, images: Tensor, source: ImageSource) -> Tensor:
         pixels = _as_bytes(images).to(self.device)
         left, top, right, bottom = source.box(*pixels.shape[1:3])
         pixels = pixels[:, top:bottom, left:right].permute(0, 3, 1, 2)
-        pixels = _resized(pixels, self.image_size, source.resize)
-        scaled = pixels.float().div_(255.0).sub_(self._mean).div_(self._std)
-        return scaled.to(DTYPES[self.config.precision])
+        return _resized(pixels, self.image_size, source.resize)
+
+    def _scaled(self, pixels: Tensor) -> Tensor:
+        return ((pixels - self._mean) / self._std).to(DTYPES[self.config.precision])
 
 
 def paraphrases(entry: str) -> list[str]:

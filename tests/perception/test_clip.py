@@ -13,11 +13,11 @@ open_clip = pytest.importorskip("open_clip")
 
 from robo.errors import CheckpointError, RoboError  # noqa: E402
 from robo.perception.clip import ClipEncoder, paraphrases  # noqa: E402
-from robo.perception.clip_build import ClipShape  # noqa: E402
 from robo.perception.clip_config import (  # noqa: E402
     RELEASED_IMAGE,
     ClipConfig,
     ClipConfigError,
+    ClipShape,
     ImageSource,
 )
 
@@ -169,6 +169,11 @@ def test_settings_out_of_range():
     ):
         with pytest.raises(ClipConfigError):
             ImageSource(**settings)
-    for settings in ({"patch_size": 7}, {"heads": 3}, {"layers": 0}):
+    for settings in (
+        {"image_size": 48},
+        {"tower": "transformer", "patch_size": 7},
+        {"heads": 3},
+        {"layers": 0},
+    ):
         with pytest.raises(ClipConfigError):
             ClipShape(**settings)
