@@ -26,6 +26,8 @@ class Train:
     """Processes and machines; the result is that of one process, up to rounding."""
     resume: bool = False
     """Go on from the newest checkpoint in --out."""
+    videos_every: int = 0
+    """Updates between two reward videos of the policy, linked in TensorBoard; 0 for none."""
     quiet: bool = False
     """Hide the progress display."""
     json: bool = False
@@ -39,7 +41,12 @@ class Train:
         """
         from robo.policies.launcher import run_in_processes, train_rank
 
-        arguments = (self.config, self.out, self.resume, not self.quiet)
+        callbacks: tuple[Any, ...] = ()
+        if self.videos_every:
+            from robo.media.training_videos import TrainingVideos
+
+            callbacks = (TrainingVideos(self.videos_every),)
+        arguments = (self.config, self.out, self.resume, not self.quiet, callbacks)
         if self.processes.several:
             return run_in_processes(self.processes, train_rank, *arguments)
         return train_rank(*arguments)

@@ -96,10 +96,10 @@ class Legend:
             drawn.append(curve.name)
         return drawn
 
-    def draw_values(self, draw: Any, box: Box, values: Mapping[str, float]) -> None:
-        """Draw the current values, right-aligned; names without one stay blank."""
+    def stamp_values(self, frame: Any, box: Box, values: Mapping[str, float]) -> None:
+        """Draw the current values on ``uint8 [H, W, 3]``; names without one stay blank."""
         for curve, left, y in self._entries(box):
             if curve.name in values:
                 right = left + self.column_width - self.size
                 text = value_label(values[curve.name])
-                theme.draw_text(draw, (right, y), text, self.size, curve.colour, "rm")
+                theme.stamp_text(frame, (right, y), text, self.size, curve.colour, "rm")

@@ -15,6 +15,8 @@ from robo.media import theme
 _SUPERSAMPLING = 4
 # A peak this much above 90 % of the values would flatten them on a linear axis.
 _PEAK_TO_TYPICAL = 8.0
+# Hops below this are noise of the model and would cover the curve.
+_SMALLEST_MARKER = 0.01
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,34 @@ class Curve:
         return np.repeat(self.step, 2)[1:], np.repeat(self.value, 2)[:-1]
 
 
+@dataclass(frozen=True)
+class Bars:
+    """One series of bars, a bar for each step; ``bottom`` and ``top`` stack it on others."""
+
+    bottom: np.ndarray
+    """``[L]``, where the bar of step t begins."""
+    top: np.ndarray
+    """``[L]``, where it ends."""
+    colour: theme.Colour
+
+
+def stack(values: Sequence[tuple[np.ndarray, theme.Colour]]) -> list[Bars]:
+    """Bars stacked away from 0: what is paid upwards, what is taken downwards, in order."""
+    bars: list[Bars] = []
+    up = down = np.zeros(0)
+    for value, colour in values:
+        value = np.asarray(value, np.float64)
+        if not len(up):
+            up, down = np.zeros_like(value), np.zeros_like(value)
+        bottom = np.where(value >= 0, up, down)
+        bars.append(Bars(bottom, bottom + value, colour))
+        up, down = up + np.maximum(value, 0), down + np.minimum(value, 0)
+    return bars
+
+
 @dataclass
 class Plot:
-    """Axes, thresholds and curves in a box, revealed from step 0 on."""
+    """Axes, thresholds, bars and curves in a box, revealed from step 0 on."""
 
     box: Box
     steps: int
@@ -149,6 +176,10 @@ class Plot:
     """Name to value of dashed horizontal lines."""
     tick_step: float | None = None
     """Distance of the vertical axis's labels; None chooses round values."""
+    bars: Sequence[Bars] = ()
+    """Drawn under the curves; the bar of step t spans t ... t + 1."""
+    markers: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    """``[K]`` each: step, height and signed value of triangles, such as hops."""
 
     @property
     def end(self) -> float:
@@ -192,9 +223,10 @@ class Plot:
                 draw.line((x, y, min(x + 6, box.right), y), fill=theme.THRESHOLD)
 
     def draw_curves(self, image: Any) -> None:
-        """Draw all curves, whole and smooth, on a Pillow image that holds the axes."""
+        """Draw all bars and curves, whole and smooth, on a Pillow image that holds the axes."""
         from PIL import Image, ImageDraw
 
+        self._draw_bars(ImageDraw.Draw(image))
         area = self.box.grown(8)
         factor = _SUPERSAMPLING
         large = image.crop(area.bounds()).resize(
@@ -211,33 +243,72 @@ class Plot:
             large.resize((area.width, area.height), Image.Resampling.BOX), (area.left, area.top)
         )
 
-    def reveal(
-        self, frame: Any, whole: Any, step: float, outcome: theme.Colour | None = None
-    ) -> None:
-        """Copy the curves from ``whole`` to ``frame`` up to ``step`` and draw the cursor there.
+    def _draw_bars(self, draw: Any) -> None:
+        edge = np.round(self.x(np.arange(self.steps + 1))).astype(int)
+        gap = 1 if len(edge) > 1 and edge[1] - edge[0] >= 4 else 0
+        for bars in self.bars:
+            first, last = self.y(bars.bottom), self.y(bars.top)
+            for t in np.flatnonzero(bars.bottom != bars.top).tolist():
+                top, bottom = sorted((round(float(first[t])), round(float(last[t]))))
+                # Edges meet; the smallest payment still leaves a pixel.
+                right = max(edge[t], edge[t + 1] - 1 - gap)
+                draw.rectangle((edge[t], top, right, max(top, bottom - 1)), fill=bars.colour)
 
-        ``outcome`` tints the last step and the room after it.
+    def reveal(
+        self,
+        frame: np.ndarray,
+        whole: np.ndarray,
+        step: float,
+        outcome: theme.Colour | None = None,
+    ) -> None:
+        """Copy bars and curves from ``whole`` to ``frame`` up to ``step``; the cursor there.
+
+        Args:
+            frame: uint8 ``[H, W, 3]`` that holds the axes; changed.
+            whole: the same picture with all bars and curves.
+            step: 0 ... L; between two steps only the cursor moves on.
+            outcome: tints the last step and the room after it.
         """
-        from PIL import Image, ImageDraw
+        import cv2
 
         area = self.box.grown(8)
-        x = round(float(self.x(step)))
-        seen = (area.left, area.top, x + 1, area.bottom)
-        frame.paste(whole.crop(seen), (area.left, area.top))
+        seen = round(float(self.x(math.floor(step)))) + 1
+        frame[area.top : area.bottom, area.left : seen] = whole[
+            area.top : area.bottom, area.left : seen
+        ]
         if outcome is not None:
             left = round(float(self.x(self.steps - 0.5)))
-            bounds = (left, self.box.top, self.box.right, self.box.bottom)
-            part = frame.crop(bounds)
-            tinted = Image.blend(part, Image.new("RGB", part.size, outcome), 0.35)
-            frame.paste(tinted, bounds[:2])
-        draw = ImageDraw.Draw(frame)
-        draw.line((x, self.box.top, x, self.box.bottom), fill=theme.TEXT)
+            part = frame[self.box.top : self.box.bottom, left : self.box.right]
+            part[...] = (0.65 * part + 0.35 * np.array(outcome)).astype(np.uint8)
+        self._reveal_markers(frame, step)
+        x = round(float(self.x(step)))
+        frame[self.box.top : self.box.bottom, x] = theme.TEXT
         for curve in self.curves:
             known = int(np.searchsorted(curve.step, step, side="right")) - 1
             if known >= 0:
                 y = float(self.y(curve.value[known]))
-                radius = 2 + curve.width / 2
-                draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=curve.colour)
+                centre = (16 * x, round(16 * y))
+                radius = round(16 * (2 + curve.width / 2))
+                cv2.circle(frame, centre, radius, curve.colour, -1, cv2.LINE_AA, 4)
+
+    def _reveal_markers(self, frame: np.ndarray, step: float) -> None:
+        if self.markers is None:
+            return
+        import cv2
+
+        at, height, value = self.markers
+        known = (at <= step) & np.isfinite(value) & (np.abs(value) > _SMALLEST_MARKER)
+        x, y = self.x(at[known]), self.y(height[known])
+        for column, row, one in zip(x, y, value[known], strict=True):
+            half = self.font_size * (0.22 + 0.3 * min(1.0, math.sqrt(abs(one))))
+            up = 1 if one > 0 else -1
+            # Above the curve for a hop forwards, below it for one backwards.
+            base = row - up * 0.35 * self.font_size
+            corners = [(column - half, base), (column + half, base)]
+            corners.append((column, base - up * 1.6 * half))
+            points = np.round(16 * np.array(corners)).astype(np.int32)
+            colour = theme.SUCCESS if up > 0 else theme.FAILURE
+            cv2.fillPoly(frame, [points], colour, cv2.LINE_AA, 4)
 
 
 def tick_label(value: float) -> str:

@@ -19,6 +19,8 @@ TOTAL: Colour = (196, 203, 214)
 THRESHOLD: Colour = (214, 170, 84)
 SUCCESS: Colour = (63, 185, 110)
 FAILURE: Colour = (240, 96, 88)
+POTENTIAL: Colour = (126, 211, 133)
+EVENT: Colour = (214, 170, 84)
 LINES: tuple[Colour, ...] = (
     (88, 166, 255),
     (255, 166, 87),
@@ -97,6 +99,49 @@ def draw_text(
     """Draw one line of text on Pillow's ``draw``; ``anchor`` as Pillow's, left baseline first."""
     shown, name = typeset(text)
     draw.text(at, shown, fill=colour, font=font(size, name), anchor=anchor)
+
+
+@lru_cache(maxsize=4096)
+def _stencil(text: str, size: int) -> tuple[Any, int]:
+    """Coverage of a line of text, uint16 ``[h, w, 1]`` in 0 ... 256, and its baseline's row."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    shown, name = typeset(text)
+    face = font(size, name)
+    _, top, right, bottom = face.getbbox(shown, anchor="ls")
+    width, rise = max(1, int(right) + 1), max(1, -int(top) + 1)
+    image = Image.new("L", (width, rise + max(1, int(bottom) + 1)), 0)
+    ImageDraw.Draw(image).text((0, rise), shown, fill=255, font=face, anchor="ls")
+    cover = np.asarray(image, dtype=np.uint16)[..., None]
+    return cover + (cover >> 7), rise
+
+
+def stamp_text(
+    frame: Any, at: tuple[float, float], text: str, size: int, colour: Colour, anchor: str = "ls"
+) -> None:
+    """Draw one line of text on a uint8 ``[H, W, 3]`` array: :func:`draw_text`, remembered.
+
+    The same text at the same size is typeset once, which makes a video's numbers cheap. Anchors:
+    l, m or r across; s (baseline) or m (middle of capital letters) along.
+    """
+    import numpy as np
+
+    if not text:
+        return
+    cover, rise = _stencil(text, size)
+    height, width = cover.shape[:2]
+    left = round(at[0]) - {"l": 0, "m": width // 2, "r": width}[anchor[0]]
+    base = round(at[1]) + (round(0.36 * size) if anchor[1] == "m" else 0)
+    top = base - rise
+    y0, x0 = max(0, top), max(0, left)
+    y1, x1 = min(frame.shape[0], top + height), min(frame.shape[1], left + width)
+    if y0 >= y1 or x0 >= x1:
+        return
+    alpha = cover[y0 - top : y1 - top, x0 - left : x1 - left]
+    part = frame[y0:y1, x0:x1]
+    ink = np.array(colour, np.uint16)
+    part[...] = (part * (256 - alpha) + ink * alpha) >> 8
 
 
 def wrap(text: str, size: int, width: int) -> list[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from robo.media.events import Event, HopTrack, episode_events
 from robo.media.video import VideoError
 from robo.rollout import Episode
 
@@ -18,7 +21,8 @@ class RewardTrace:
     total: np.ndarray
     """``[L]``, the reward of each step."""
     terms: dict[str, np.ndarray] = field(default_factory=dict)
-    """Name to ``[L]``: the parts of the reward, each drawn as its own line."""
+    """Name to ``[L]``: every named part. Those that add up to the total are stacked as bars, the
+    others are drawn as lines; none is left out."""
     progress: np.ndarray | None = None
     """``[L+1]`` in 0 ... 1, of every state; None shows the return so far in its place."""
     success: bool = False
@@ -31,6 +35,12 @@ class RewardTrace:
     """Name to a value in 0 ... 1, a dashed line across the progress."""
     progress_name: str = "progress"
     """What the progress is called in the plot."""
+    curves: dict[str, np.ndarray] = field(default_factory=dict)
+    """Name to ``[L+1]``: more numbers of the states, drawn beside the progress."""
+    hops: HopTrack | None = None
+    """Hops at frame rows, marked on the progress by triangles."""
+    events: list[Event] = field(default_factory=list)
+    """What is marked in time: infractions, ends of subtasks, success."""
 
     def check(self, steps: int) -> RewardTrace:
         """Return self if all parts fit an episode of ``steps`` steps.
@@ -44,6 +54,7 @@ class RewardTrace:
         parts |= {f"terms[{name!r}]": (value, steps) for name, value in self.terms.items()}
         if self.progress is not None:
             parts["progress"] = (self.progress, steps + 1)
+        parts |= {f"curves[{n!r}]": (value, steps + 1) for n, value in self.curves.items()}
         for name, (value, length) in parts.items():
             shape = np.shape(value)
             if shape != (length,):
@@ -53,7 +64,48 @@ class RewardTrace:
                 )
             if not np.isfinite(value).all():
                 raise VideoError(f"reward trace's {name} holds NaN or infinity, expected numbers")
+        outside = [event for event in self.events if not 0 <= event.step <= steps]
+        if outside:
+            raise VideoError(
+                f"reward trace's event {outside[0].name!r} is at step {outside[0].step}, expected "
+                f"0 ... {steps}"
+            )
         return self
+
+    @property
+    def stacked(self) -> tuple[str, ...]:
+        """Names of the terms that add up to the total; empty where none do."""
+        return summands(self.total, self.terms)
+
+
+_MOST_SUBSETS = 4096
+
+
+def summands(total: np.ndarray, terms: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """The largest set of terms whose sum is the total at every step, in the order given.
+
+    Rewards also return terms that are no payments, such as a potential, or that are multiplied.
+    A picture that stacked those would lie.
+
+    Args:
+        total: ``[L]``.
+        terms: name to ``[L]``.
+
+    Returns:
+        Names; empty where no set (of the 4096 largest) adds up.
+    """
+    names = tuple(terms)
+    total = np.asarray(total, np.float64)
+    size = max([1e-9, *(float(np.abs(v).max(initial=0)) for v in (total, *terms.values()))])
+    whole = np.sum([np.asarray(terms[n], np.float64) for n in names], axis=0) if names else 0.0
+    left_out = (
+        subset for count in range(len(names)) for subset in itertools.combinations(names, count)
+    )
+    for subset in itertools.islice(left_out, _MOST_SUBSETS):
+        rest = whole - np.sum([np.asarray(terms[n], np.float64) for n in subset], axis=0)
+        if np.abs(rest - total).max(initial=0) <= 1e-5 * size:
+            return tuple(name for name in names if name not in subset)
+    return ()
 
 
 def shaped_trace(
@@ -98,4 +150,5 @@ def shaped_trace(
         success=episode.success,
         title=title,
         progress_name="potential",
+        events=episode_events(episode),
     )

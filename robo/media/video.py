@@ -30,7 +30,14 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: str | Path, fps: float, width: int, height: int, *, crf: int = 18
+        self,
+        path: str | Path,
+        fps: float,
+        width: int,
+        height: int,
+        *,
+        crf: int = 18,
+        preset: str = "veryfast",
     ) -> None:
         """Open the file.
 
@@ -40,6 +47,7 @@ class VideoWriter:
             width: of the frames, in pixels.
             height: of the frames, in pixels.
             crf: x264's quality, 0 (lossless) to 51 (worst).
+            preset: x264's speed, such as ``superfast``; faster presets make larger files.
 
         Raises:
             VideoError: for a wrong size, rate or suffix, or a folder that cannot be written.
@@ -57,9 +65,9 @@ class VideoWriter:
         if self.path.is_dir():
             raise VideoError(f"cannot write the video {self.path}: it is a folder, name a file")
         self._temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part.mp4")
-        self._open(Fraction(fps).limit_denominator(1001), crf)
+        self._open(Fraction(fps).limit_denominator(1001), crf, preset)
 
-    def _open(self, rate: Fraction, crf: int) -> None:
+    def _open(self, rate: Fraction, crf: int, preset: str) -> None:
         import av
 
         try:
@@ -74,7 +82,7 @@ class VideoWriter:
         stream.width = self.width + self.width % 2
         stream.height = self.height + self.height % 2
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(crf), "preset": "veryfast"}
+        stream.options = {"crf": str(crf), "preset": preset}
         context = stream.codec_context
         # Browsers take untagged high-definition video for BT.709; say so, and convert to it.
         context.colorspace = context.color_primaries = context.color_trc = _BT709
@@ -100,10 +108,10 @@ class VideoWriter:
                 f"video frame {self.frames} is {frame.dtype} {frame.shape}, expected uint8 "
                 f"{expected}"
             )
-        odd = ((0, self.height % 2), (0, self.width % 2), (0, 0))
-        picture: Any = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(np.pad(frame, odd, mode="edge")), format="rgb24"
-        )
+        if self.height % 2 or self.width % 2:
+            odd = ((0, self.height % 2), (0, self.width % 2), (0, 0))
+            frame = np.pad(frame, odd, mode="edge")
+        picture: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         picture = picture.reformat(
             format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
         )

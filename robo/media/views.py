@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from robo.media.plot_canvas import Box
@@ -52,8 +50,8 @@ def view_boxes(episode: Episode, area: Box, gap: int) -> dict[str, Box]:
     return boxes
 
 
-def enlarge(image: np.ndarray, box: Box) -> Any:
-    """The image as a Pillow image of the box's size.
+def enlarge(image: np.ndarray, box: Box) -> np.ndarray:
+    """The image at the box's size, uint8 ``[box.height, box.width, 3]``.
 
     Small images show their own pixels, as a reward model sees them, and are not blurred.
 
@@ -61,11 +59,14 @@ def enlarge(image: np.ndarray, box: Box) -> Any:
         image: uint8 ``[height, width, 3]``.
         box: of the same aspect.
     """
-    from PIL import Image
+    import cv2
 
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    factor = -(-box.height // picture.height)
-    if factor > 1:
-        whole = (picture.width * factor, picture.height * factor)
-        picture = picture.resize(whole, Image.Resampling.NEAREST)
-    return picture.resize((box.width, box.height), Image.Resampling.BOX)
+    size = (box.width, box.height)
+    factor = -(-box.height // image.shape[0])
+    if factor <= 1:
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    if factor > 4:
+        return cv2.resize(image, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    whole = (image.shape[1] * factor, image.shape[0] * factor)
+    image = cv2.resize(image, whole, interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

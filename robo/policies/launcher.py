@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,7 +180,9 @@ def _failure(error: Any, note: Path) -> str:
     )
 
 
-def train_rank(config: Any, out: Path, resume: bool, show: bool) -> dict[str, Any]:
+def train_rank(
+    config: Any, out: Path, resume: bool, show: bool, callbacks: Sequence[Any] = ()
+) -> dict[str, Any]:
     """One rank's training run.
 
     Args:
@@ -188,6 +190,7 @@ def train_rank(config: Any, out: Path, resume: bool, show: bool) -> dict[str, An
         out: run folder, written by rank 0 only.
         resume: go on from the newest checkpoint; a restarted rank always does, if there is one.
         show: progress display, on rank 0.
+        callbacks: see :class:`~robo.policies.trainer.Callback`; those with a ``close`` are closed.
     """
     from robo.policies import distributed
     from robo.policies.run_folder import RunFolder
@@ -200,10 +203,12 @@ def train_rank(config: Any, out: Path, resume: bool, show: bool) -> dict[str, An
     found = first and any(RunFolder(out).checkpoints.glob("checkpoint-*.pt"))
     resume = resume or (restarted() and bool(distributed.broadcast_object(found)))
     try:
-        trainer = make_trainer(config, out, show=show and first)
+        trainer = make_trainer(config, out, callbacks, show=show and first)
     except RoboError as error:
         raise RefusedError(str(error)) from error
     try:
         return trainer.run(resume=resume)
     finally:
         trainer.close()
+        for callback in callbacks:
+            getattr(callback, "close", lambda: None)()

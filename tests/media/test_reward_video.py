@@ -105,8 +105,8 @@ def test_every_term_is_drawn(names: tuple[str, ...]) -> None:
 
 def test_few_terms_have_large_text() -> None:
     """16 pixels or more at 1280x720 up to nine terms."""
-    assert RewardScene(episode(), trace()).legend.size == 20
-    assert RewardScene(episode(), trace(names=NINE)).legend.size >= 16
+    assert RewardScene(episode(), trace()).right.legend.size == 20
+    assert RewardScene(episode(), trace(names=NINE)).right.legend.size >= 16
 
 
 def test_legend_that_cannot_fit_says_so() -> None:
@@ -120,10 +120,11 @@ def test_legend_stays_inside_its_panel() -> None:
     """And clear of the plot."""
     for names in (("gold",), NINE, tuple(f"term_{i}" for i in range(24))):
         scene = RewardScene(episode(), trace(names=names))
-        assert scene.legend_box.left + scene.legend.width <= scene.right_panel.right
-        assert scene.legend.rows * 1.3 * scene.legend.size <= scene.legend_box.height + 2
-        assert scene.right.box.right < scene.legend_box.left
-        assert scene.right.box.width > 150
+        panel = scene.right
+        assert panel.legend_box.left + panel.legend.width <= panel.box.right
+        assert panel.legend.rows * 1.3 * panel.legend.size <= panel.legend_box.height + 2
+        assert panel.plot.box.right < panel.legend_box.left
+        assert panel.plot.box.width > 150
 
 
 @pytest.mark.parametrize("views", [1, 3, 5])
@@ -138,7 +139,7 @@ def test_views_keep_their_aspect_side_by_side(views: int, size: tuple[int, int])
         assert box.left >= 0
         assert box.right <= 1280
         assert scene.header.bottom < box.top - 20
-        assert box.bottom < scene.left_panel.top
+        assert box.bottom < scene.left.box.top
     for before, after in itertools.pairwise(boxes):
         assert before.right < after.left
         assert before.top == after.top
@@ -158,7 +159,8 @@ def test_nothing_shows_before_its_time() -> None:
     first, second = trace(), trace()
     assert second.progress is not None
     second.progress[7:12] = second.progress[7:12][::-1]
-    second.terms["gold"][7:11] = second.terms["gold"][7:11][::-1]
+    for value in (second.total, *second.terms.values()):
+        value[7:11] = value[7:11][::-1]
     scenes = [RewardScene(episode(), t) for t in (first, second)]
     for step in range(7):
         assert np.array_equal(scenes[0].picture(step), scenes[1].picture(step))
@@ -184,8 +186,8 @@ def test_no_progress_shows_the_return() -> None:
     """The sum of rewards takes the place of progress."""
     shown = trace(progress=None)
     scene = RewardScene(episode(), shown)
-    assert scene.left.curves[0].name == "return so far"
-    assert scene.left.curves[0].value[-1] == pytest.approx(shown.total.sum())
+    assert scene.left.plot.curves[0].name == "return so far"
+    assert scene.left.plot.curves[0].value[-1] == pytest.approx(shown.total.sum())
 
 
 def test_thresholds_are_labelled() -> None:
@@ -198,7 +200,7 @@ def test_thresholds_are_labelled() -> None:
 def test_progress_and_thresholds_out_of_range_stay_in_the_plot() -> None:
     """The axis grows where a value lies outside 0 ... 1."""
     shown = trace(progress=np.linspace(-0.2, 1.1, 13), thresholds={"far": 1.5})
-    scale = RewardScene(episode(), shown).left.scale
+    scale = RewardScene(episode(), shown).left.plot.scale
     assert (scale.low, scale.high) == (-0.2, 1.5)
 
 
@@ -262,7 +264,7 @@ def test_one_step_and_constant_zero() -> None:
     zero = RewardTrace(np.zeros(1), {"gold": np.zeros(1)}, np.zeros(2))
     scene = RewardScene(episode(1, success=False), zero)
     assert scene.picture(1).shape == (720, 1280, 3)
-    assert scene.right.scale.low < scene.right.scale.high
+    assert scene.right.plot.scale.low < scene.right.plot.scale.high
 
 
 def test_shaped_trace_telescopes() -> None:
