@@ -21,7 +21,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from robo.rewards.config import RewardConfig, RewardConfigError, make_reward
 
@@ -94,7 +94,7 @@ def _config(kind: str, options: dict[str, str], text: str) -> RewardConfig:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             return tyro.cli(RewardConfig, args=arguments)
     except SystemExit:
-        kinds = RewardConfig.__dataclass_fields__["kind"].type
+        kinds = ", ".join(get_args(get_type_hints(RewardConfig)["kind"]))
         raise RewardConfigError(
             f"reward {text!r} cannot be read: expected KIND[:ARGUMENT][,option=value] with a kind "
             f"of {kinds}, {', '.join(PROGRESS_KINDS)}, or a wrapper of {', '.join(WRAPPERS)} "
@@ -145,7 +145,11 @@ def _potential(argument: str, options: dict[str, str], stride: int | None, text:
             f"reward {text!r}: expected KIND:SIGNAL or KIND:GRM_FOLDER, and no options but "
             f"stride, mode and device{f' (got {sorted(unknown)})' if unknown else ''}"
         )
-    every = int(options["stride"]) if "stride" in options else stride
+    every = stride
+    if (given := options.get("stride")) is not None:
+        if not given.isdigit():
+            raise RewardConfigError(f"reward {text!r}: stride is {given!r}, expected a number")
+        every = int(given)
     if Path(argument).is_dir():
         from robo.rewards.grm.potential import GRMPotential
 
@@ -164,10 +168,10 @@ def _on_progress(
     stride: int | None,
     text: str,
 ) -> Reward:
-    from robo.rewards.naive import NaiveProgressReward, NoReward
+    from robo.rewards.naive import NaiveProgressReward
     from robo.rewards.potential import ProgressDifferenceReward
     from robo.rewards.shaping import ShapedReward
-    from robo.rewards.success import SuccessReward
+    from robo.rewards.success import NoReward, SuccessReward
 
     potential = _potential(argument, options, stride, text)
     if kind == "naive":
