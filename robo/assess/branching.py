@@ -94,6 +94,12 @@ def branch(
     }
 
 
+def staying(place: int, episode: Episode, branches: int) -> Branches:
+    """Trials from the last state of an episode, where nothing can be tried: it stays there."""
+    action = np.asarray(episode.action[-1])[None]
+    return Branches([[place, place]] * branches, [action] * branches)
+
+
 def _every_step(camera: CameraSchedule | None) -> CameraSchedule | None:
     if camera is None:
         return None

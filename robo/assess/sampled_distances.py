@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robo.assess.branching import Branches, BranchOptions, branch
+from robo.assess.branching import Branches, BranchOptions, branch, staying
 from robo.assess.transitions import States, states_of, transition_rewards
 from robo.errors import RoboError
 
@@ -41,6 +41,9 @@ class SampleOptions:
 
     transitions: int = 64
     """Stored transitions that the distance is taken over."""
+    ends: float = 0.25
+    """Share of them that end an episode, where there are as many: a sparse success is paid
+    there, and would hardly be drawn otherwise."""
     pairs: int = 16
     """States and actions that EPIC's expectations are taken over."""
     gamma: float = 0.99
@@ -75,8 +78,7 @@ def draw(
     """Draw transitions, and try actions from their states.
 
     A transition goes from a state with a frame to the one ``hold`` environment steps later, which
-    needs a frame too. With a simulator it does not reach the episode's end, from where nothing can
-    be tried.
+    needs a frame too. From an episode's last state nothing is tried: it counts as staying there.
 
     Args:
         episodes: whole episodes.
@@ -92,7 +94,7 @@ def draw(
     fitting = [
         (number, t)
         for number, place in enumerate(places)
-        for t in range(len(place) - hold - int(trying))
+        for t in range(len(place) - hold)
         if place[t] >= 0 and place[t + hold] >= 0
     ]
     if not fitting:
@@ -100,9 +102,7 @@ def draw(
             f"no stored transition of {hold} steps has a camera frame at both ends: collect with "
             "--stride 1, or hold actions for a multiple of the stride"
         )
-    generator = np.random.default_rng(options.seed)
-    count = min(options.transitions, len(fitting))
-    drawn = sorted(fitting[i] for i in generator.choice(len(fitting), count, replace=False))
+    drawn = _drawn(fitting, [len(place) - 1 - hold for place in places], options)
     tried = {}
     if trying:
         assert make is not None
@@ -114,6 +114,21 @@ def draw(
         np.array([places[n][t + hold] for n, t in drawn]),
         [(tried[n, t], tried[n, t + hold]) for n, t in drawn] if trying else [],
     )
+
+
+def _drawn(
+    fitting: list[tuple[int, int]], last: list[int], options: SampleOptions
+) -> list[tuple[int, int]]:
+    """Transitions without repetition, a share of them the last of their episodes."""
+    generator = np.random.default_rng(options.seed)
+    ends = [(n, t) for n, t in fitting if t == last[n]]
+    inner = [(n, t) for n, t in fitting if t != last[n]]
+    count = min(options.transitions, len(fitting))
+    wanted = min(len(ends), max(round(options.ends * count), count - len(inner)))
+    drawn = [ends[i] for i in generator.choice(len(ends), wanted, replace=False)] if ends else []
+    rest = min(count - wanted, len(inner))
+    drawn += [inner[i] for i in generator.choice(len(inner), rest, replace=False)] if inner else []
+    return sorted(drawn)
 
 
 def _tried(
@@ -133,11 +148,11 @@ def _tried(
         try:
             for number in sorted({n for n, _ in drawn if episodes[n].info.task == task}):
                 own = [t for n, t in drawn if n == number]
-                steps = sorted({*own, *(t + options.hold for t in own)})
-                trials = branch(
-                    env, episodes[number], number, steps, places[number], states, camera, options
-                )
+                episode, place = episodes[number], places[number]
+                steps = sorted({*own, *(t + options.hold for t in own)} - {len(episode)})
+                trials = branch(env, episode, number, steps, place, states, camera, options)
                 found |= {(number, t): part for t, part in trials.items()}
+                found[number, len(episode)] = staying(place[-1], episode, options.branches)
         finally:
             env.close()
     return found
