@@ -8,7 +8,8 @@ progress:
 * ``naive:progress``: success plus raw progress at every step;
 * ``raw:progress``: raw progress alone, the dense part of a wrapper;
 * ``difference:progress``: success plus the plain difference of progress;
-* ``shaped:progress``: success shaped by it (for a GRM that is kind ``grm``).
+* ``shaped:progress``: success shaped by it (for a GRM that is kind ``grm``);
+* ``route_completion:progress``: CaRL's reward with it as the route (signals only).
 
 Wrappers of :mod:`robo.rewards.robust` stand around a spec: ``delta(raw:progress)``,
 ``gated[limit=1](raw:runs/grm)``, ``ensemble[rule=worst](grm:runs/a; grm:runs/b)``.
@@ -69,6 +70,10 @@ def reward_from_spec(
     kind, _, argument = head.partition(":")
     if kind in PROGRESS_KINDS:
         return _on_progress(kind, argument, options, learner, stride, text)
+    if kind == "route_completion" and argument and not options:
+        from robo.rewards.progress_route import ProgressRouteReward
+
+        return ProgressRouteReward(argument)
     given = dict(options)
     if argument:
         if kind not in MAIN_ARGUMENT:

@@ -8,9 +8,11 @@ from robo.errors import CheckpointError
 from robo.rewards.config import RewardConfigError
 from robo.rewards.driving import NuplanReward
 from robo.rewards.naive import NaiveProgressReward
+from robo.rewards.progress_route import ProgressRouteReward
 from robo.rewards.robust.clip_delta import DeltaReward
 from robo.rewards.robust.ensemble import EnsembleReward
 from robo.rewards.robust.gated import GatedReward
+from robo.rewards.route_completion import RouteCompletionReward
 from robo.rewards.shaping import ShapedReward
 from robo.rewards.spec import reward_from_spec
 from robo.rewards.success import NoReward, SuccessReward
@@ -24,6 +26,8 @@ from robo.rewards.success import NoReward, SuccessReward
         ("nuplan,nuplan=survival", NuplanReward),
         ("naive:progress", NaiveProgressReward),
         ("delta(raw:progress)", DeltaReward),
+        ("route_completion", RouteCompletionReward),
+        ("route_completion:progress", ProgressRouteReward),
         ("ensemble(success; delta(raw:progress,stride=3))", EnsembleReward),
     ],
 )

@@ -7,6 +7,7 @@ import torch
 
 from robo.rewards.base import Reward
 from robo.rewards.potential import SignalPotential
+from robo.rewards.progress_route import ProgressRouteReward
 from robo.rewards.robust.attribution import AttributedReward
 from robo.rewards.robust.clip_delta import ClippedReward, DeltaReward, clip
 from robo.rewards.robust.ensemble import EnsembleReward, lower_bound
@@ -38,12 +39,13 @@ def wrappers(given):
         "squashed": lambda: SquashedReward(dense),
         "clipped": lambda: ClippedReward(dense, 0.3),
         "delta": lambda: DeltaReward(dense),
+        "route": lambda: ProgressRouteReward("dense"),
         "ensemble": lambda: EnsembleReward([dense, other]),
         "filtered": lambda: FilteredReward(EnsembleReward([dense, other]), "inner.deviation", 0.1),
     }
 
 
-NAMES = ("gated", "attributed", "squashed", "clipped", "delta", "ensemble", "filtered")
+NAMES = ("gated", "attributed", "squashed", "clipped", "delta", "route", "ensemble", "filtered")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,6 +129,11 @@ def test_clip_and_delta_by_hand(given, made):
     assert clip(torch.tensor([0.2, 0.9]), 0.5).tolist() == pytest.approx([-0.3, 0])
     total = DeltaReward(given())(made).total[:, 0]
     assert total.tolist() == pytest.approx([0, 0.1, 1.2, 0, -0.1, -0.1, 0.3, 0, -0.1])
+
+
+def test_progress_as_a_route_is_paid_once(made):
+    total = ProgressRouteReward("dense")(made).total[:, 0]
+    assert total.tolist() == pytest.approx([10, 10, 20, 50, 0, 0, 10, 20, 0])
 
 
 def test_lower_bounds_by_hand():
