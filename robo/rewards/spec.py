@@ -24,14 +24,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from robo.rewards.config import RewardConfig, RewardConfigError, make_reward
+from robo.rewards.config import LANGUAGE_KINDS, RewardConfig, RewardConfigError, make_reward
 
 if TYPE_CHECKING:
     from robo.rewards.base import Reward
     from robo.rewards.potential import Potential
     from robo.rewards.shaping import TimeoutRule
 
-MAIN_ARGUMENT = {"grm": "grm"}
+MAIN_ARGUMENT = {"grm": "grm", **dict.fromkeys(LANGUAGE_KINDS, "language.clip.model")}
 """Kind of RewardConfig to the field that ``KIND:ARGUMENT`` sets."""
 PROGRESS_KINDS = ("naive", "raw", "difference", "shaped")
 WRAPPERS = ("gated", "attributed", "squashed", "clipped", "delta", "ensemble", "filtered")
