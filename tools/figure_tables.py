@@ -343,7 +343,7 @@ def assess_rewards(data: dict[str, Any]) -> str:
     note = (
         f"Episodes that no model was fitted on. {sets}. GRM: one compact model per simulator, "
         f"fitted on other episodes. Discount {data['gamma']:g}, time-outs: `bootstrap`; 95 % "
-        f"intervals over episodes, of one fit. Nothing is trained on these figures. {machine(data)}."
+        f"intervals over episodes, of one fit. Nothing is trained on them. {machine(data)}."
     )
     return f"{table(header, rows)}\n\n{note}"
 
