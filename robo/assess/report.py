@@ -183,6 +183,18 @@ def assess_rewards(
     }
 
 
+def chosen(episodes: Sequence[Episode], limit: int | None) -> list[Episode]:
+    """At most ``limit`` episodes, successes and failures in turn as long as there are both."""
+    if limit is None or len(episodes) <= limit:
+        return list(episodes)
+    rows = {yes: [i for i, e in enumerate(episodes) if bool(e.success) == yes] for yes in (1, 0)}
+    half = limit // 2
+    take = max(limit - len(rows[0]), limit - half)
+    kept = rows[1][:take]
+    kept += rows[0][: limit - len(kept)]
+    return [episodes[i] for i in sorted(kept)]
+
+
 def _counts(names: Sequence[str]) -> dict[str, int]:
     return {name: names.count(name) for name in sorted(set(names))}
 
