@@ -65,7 +65,7 @@ def rows_per_chunk(shape: tuple[int, ...], itemsize: int) -> int:
 
 @lru_cache(maxsize=1)
 def blosc() -> Any:
-    """numcodecs' Blosc with its own threads off: many small chunks, many callers."""
+    """Blosc of numcodecs with its own threads off: many small chunks, many callers."""
     import numcodecs.blosc
 
     numcodecs.blosc.use_threads = False

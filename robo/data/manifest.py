@@ -21,7 +21,7 @@ from robo.errors import StoreError
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def medium_error(path: Path, error: OSError, lost: str) -> StoreError:
+def medium_error(path: object, error: OSError, lost: str) -> StoreError:
     """One sentence for a medium that is full, read-only or broken."""
     if error.errno in FULL_DISK:
         cause, remedy = "no space is left", "free some space and append again"
@@ -93,13 +93,18 @@ def write_manifest(path: Path, headers: Sequence[EpisodeHeader]) -> None:
 class Manifest:
     """The committed episodes' headers, in order."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, store: str = "") -> None:
         """Read the manifest at ``path``.
+
+        Args:
+            path: of the file.
+            store: what messages call the store; its folder by default.
 
         Raises:
             StoreError: where it is missing or a line is damaged.
         """
         self.path = path
+        self.store = store or str(path.parent)
         self.headers: list[EpisodeHeader] = []
         self.last_number = -1
         """Highest number of an episode's file."""
@@ -117,9 +122,9 @@ class Manifest:
             data, identity = self._read(self._end, self._identity)
         except OSError as error:
             raise StoreError(
-                f"episode store {self.path.parent} is damaged: its {self.path.name} cannot be "
+                f"episode store {self.store} is damaged: its {self.path.name} cannot be "
                 f"read ({error.strerror or error}); restore that file from a copy, or rebuild it "
-                f"from the episodes' own files with `robo data repair {self.path.parent}`"
+                f"from the episodes' own files with `robo data repair {self.store}`"
             ) from error
         if identity != self._identity:
             self.headers, self._end, self._identity = [], 0, identity
@@ -181,10 +186,10 @@ class Manifest:
             return parse_line(line)
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
-                f"episode store {self.path.parent} is damaged: line {len(self.headers) + 1} of "
+                f"episode store {self.store} is damaged: line {len(self.headers) + 1} of "
                 f"its {self.path.name} (episode {len(self.headers)}) cannot be read ({error}); "
                 "restore that file from a copy, or rebuild it from the episodes' own files with "
-                f"`robo data repair {self.path.parent}`"
+                f"`robo data repair {self.store}`"
             ) from error
 
 

@@ -83,13 +83,15 @@ class EpisodeStore:
         if mode not in ("a", "r"):
             raise StoreError(f"mode {mode!r} of an episode store must be 'a' or 'r'")
         self.images = check_coding(images)
-        self._folder = _folder(path)
-        self.path = self._folder.path
+        self.folder = _folder(path)
+        """The files of the store, on their medium."""
+        self.path = self.folder.path
         self.mode = mode
         if mode == "a":
-            self._folder.create_if_new()
-        self.schema = self._folder.read_schema()
-        self._manifest = self._folder.manifest()
+            self.folder.create_if_new()
+        self.schema = self.folder.read_schema()
+        self.manifest = self.folder.manifest()
+        """The committed episodes' headers."""
         self._readers: OrderedDict[tuple[int, str], Reader] = OrderedDict()
         self._guard = threading.Lock()
         if mode == "a":
@@ -115,15 +117,15 @@ class EpisodeStore:
             if headers:
                 check_same_cameras(sizes, headers[0])
 
-        check(self._manifest.headers)
+        check(self.manifest.headers)
         try:
-            with self._folder.temporary() as temporary:
+            with self.folder.temporary() as temporary:
                 header = write_archive(temporary, header, arrays, self.images)
-                index = self._folder.commit(self._manifest, temporary, header, check)
+                index = self.folder.commit(self.manifest, temporary, header, check)
         except OSError as error:
             lost = f"this episode was dropped, the {len(self)} before it are intact"
             raise medium_error(self.path, error, lost) from error
-        self.schema = self._folder.read_schema()
+        self.schema = self.folder.read_schema()
         return index
 
     def extend(self, episodes: Iterable[Episode]) -> list[int]:
@@ -132,7 +134,7 @@ class EpisodeStore:
 
     def __len__(self) -> int:
         """Number of whole episodes."""
-        return len(self._manifest.headers)
+        return len(self.manifest.headers)
 
     @overload
     def __getitem__(self, index: int) -> Episode: ...
@@ -226,7 +228,7 @@ class EpisodeStore:
             IndexError: where there is no such episode.
         """
         try:
-            return self._manifest.headers[index]
+            return self.manifest.headers[index]
         except IndexError:
             raise IndexError(
                 f"episode {index} of {self.path} does not exist; it holds {len(self)}"
@@ -246,7 +248,7 @@ class EpisodeStore:
             StoreError: where no episode has such a field or metadata key.
         """
         try:
-            return select(self._manifest.headers, where, criteria)
+            return select(self.manifest.headers, where, criteria)
         except StoreError as error:
             raise StoreError(f"cannot select from episode store {self.path}: {error}") from error
 
@@ -257,33 +259,22 @@ class EpisodeStore:
             progress: called with (episodes done, episodes in all) after each.
         """
         damaged = []
-        for index, header in enumerate(self._manifest.headers):
+        for index, header in enumerate(self.manifest.headers):
             try:
-                self._verify(header)
+                verify_episode(self.folder, header)
             except StoreError as error:
                 damaged.append(Damage(index, header.file, str(error)))
             if progress is not None:
                 progress(index + 1, len(self))
         return damaged
 
-    def _verify(self, header: EpisodeHeader) -> None:
-        with self._folder.opened(header.file) as file:
-            if embedded_header(file) != replace(header, file=""):
-                raise StoreError("the file's header differs from the manifest's")
-        reader = self._folder.reader(header)
-        # One array at a time: a long episode's views need not fit into memory together.
-        for spec in header.arrays:
-            reader.verify(spec)
-        with self._folder.opened(header.file) as file:
-            verify_zip(file)
-
     def bytes_on_disk(self) -> int:
         """Length of all episodes' files together."""
-        return sum(self._folder.size(header.file) for header in self._manifest.headers)
+        return sum(self.folder.size(header.file) for header in self.manifest.headers)
 
     def refresh(self) -> int:
         """See the episodes that other processes appended since; the number there is now."""
-        self._manifest.refresh()
+        self.manifest.refresh()
         return len(self)
 
     def close(self) -> None:
@@ -334,7 +325,7 @@ class EpisodeStore:
             if reader is not None and reader.header is header:
                 self._readers.move_to_end(key)
                 return reader
-        reader = self._folder.reader(header)
+        reader = self.folder.reader(header)
         with self._guard:
             self._readers[key] = reader
             while len(self._readers) > OPEN_EPISODES:
@@ -346,7 +337,7 @@ class EpisodeStore:
         import contextlib
 
         with contextlib.suppress(StoreError, OSError):
-            self._folder.clean(self._manifest)
+            self.folder.clean(self.manifest)
 
 
 class _Reading:
@@ -371,6 +362,23 @@ class _Reading:
             f"({self.store.info(self.index).file}, {error}); the other episodes stay readable: "
             "skip this one, or restore its file from a copy"
         )
+
+
+def verify_episode(folder: LocalFolder | RemoteFolder, header: EpisodeHeader) -> None:
+    """Read all of an episode's file and compare it with ``header``.
+
+    Raises:
+        StoreError: naming the first thing that differs.
+    """
+    with folder.opened(header.file) as file:
+        if embedded_header(file) != replace(header, file=""):
+            raise StoreError("the file's header differs from the manifest's")
+    reader = folder.reader(header)
+    # One array at a time: a long episode's views need not fit into memory together.
+    for spec in header.arrays:
+        reader.verify(spec)
+    with folder.opened(header.file) as file:
+        verify_zip(file)
 
 
 def _folder(path: str | os.PathLike[str]) -> LocalFolder | RemoteFolder:

@@ -77,10 +77,11 @@ class VideoReader:
         wanted = np.unique(rows)
         try:
             with av.open(io.BytesIO(self._encoded)) as container:
+                container.streams.video[0].codec_context.thread_count = 1
                 position = -1
                 frames: Any = iter(())
                 for row in wanted.tolist():
-                    if position < 0 or row // GROUP != position // GROUP:
+                    if position < 0 or row // GROUP > (position + 1) // GROUP:
                         frames, position = self._seek(container, row)
                     while position < row:
                         frame = next(frames)
@@ -94,7 +95,6 @@ class VideoReader:
     def _seek(container: Any, row: int) -> tuple[Any, int]:
         """Decoded frames from the keyframe at or before ``row``, and the number before it."""
         stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
         keyframe = row // GROUP * GROUP
         ticks = round(1 / (_RATE * stream.time_base))
         container.seek(keyframe * ticks, stream=stream, backward=True, any_frame=False)

@@ -41,9 +41,11 @@ def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 KILLED_WRITERS = """
 import random, signal, time
+import google_crc32c, numcodecs.blosc  # before the forks: importing takes longer than writing
 random.seed(7)
-acknowledged = 0
-for round in range(15):
+acknowledged = round = 0
+while round < 12 or acknowledged < 10 and round < 100:
+    round += 1
     reading, writing = os.pipe()
     children = []
     for writer in range(2):
@@ -79,7 +81,7 @@ def test_kill_9_at_random_moments(tmp_path, make_episode, assert_equal):
     assert acknowledged > 5
     with EpisodeStore(tmp_path) as store:
         # A few more may have been committed just before their writers could say so.
-        assert acknowledged <= len(store) <= acknowledged + 30
+        assert acknowledged <= len(store) <= acknowledged + 200
         assert store.verify() == []
         seeds = [store.info(index).info.seed for index in range(len(store))]
         assert len(set(seeds)) == len(seeds)
@@ -264,7 +266,7 @@ def test_several_writers_take_turns(tmp_path, make_episode, assert_equal):
 def test_a_store_opened_meanwhile_leaves_the_writers_files_alone(tmp_path, make_episode):
     with EpisodeStore(tmp_path) as store:
         store.append(make_episode(0))
-        with store._folder.temporary() as at_work:
+        with store.folder.temporary() as at_work:
             at_work.write_bytes(b"half an episode")
             EpisodeStore(tmp_path).close()
             assert at_work.exists()
