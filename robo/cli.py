@@ -41,6 +41,7 @@ COMMANDS = {
     "evaluate": Entry("robo.commands.evaluate", "Evaluate", "Success rate of a trained policy"),
     "export": Entry("robo.commands.export", "Export", "A policy alone, for robots and servers"),
     "video": Entry("robo.commands.video", "Video", "Reward video: views, progress and reward"),
+    "explore": Entry("robo.commands.explore", "Explore", "Look through episodes in a browser"),
     "data info": Entry("robo.commands.data", "DataInfo", "What an episode store holds"),
     "data verify": Entry("robo.commands.data", "DataVerify", "Check an episode store for damage"),
     "carla-standin": Entry(

@@ -1,0 +1,1 @@
+"""Pages of this machine: the reward explorer and what else a browser shows."""
