@@ -40,6 +40,7 @@ COMMANDS = {
     "train": Entry("robo.commands.train", "Train", "Train a policy by PPO on any reward"),
     "evaluate": Entry("robo.commands.evaluate", "Evaluate", "Success rate of a trained policy"),
     "export": Entry("robo.commands.export", "Export", "A policy alone, for robots and servers"),
+    "assess": Entry("robo.commands.assess", "Assess", "Compare rewards, and try to fool them"),
     "video": Entry("robo.commands.video", "Video", "Reward video: views, progress and reward"),
     "explore": Entry("robo.commands.explore", "Explore", "Look through episodes in a browser"),
     "data info": Entry("robo.commands.data", "DataInfo", "What an episode store holds"),

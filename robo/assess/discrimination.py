@@ -58,6 +58,31 @@ def false_positive_rate(score: Any, success: Any, threshold: float) -> float:
     return float((scores[~outcomes] >= threshold).mean())
 
 
+def operating_threshold(score: Any, success: Any, recall: float = 0.95) -> float:
+    """The highest threshold at which a share ``recall`` of the successes still passes.
+
+    Args:
+        score: ``[E]``.
+        success: bool ``[E]``.
+        recall: in (0, 1].
+
+    Returns:
+        A score of one of the successes: ``score >= threshold`` holds for at least ``recall`` of
+        them.
+
+    Raises:
+        ValueError: shapes differ, a score is NaN, recall is out of range, or no success.
+    """
+    if not 0 < recall <= 1:
+        raise ValueError(f"recall is {recall}, expected a share in (0, 1]")
+    scores, outcomes = _scores(score, success)
+    if not outcomes.any():
+        raise ValueError("the operating threshold needs at least one success, got none")
+    passed = np.sort(scores[outcomes])[::-1]
+    # The small number keeps 0.95 * 20 = 19.000000000000004 from asking for 20.
+    return float(passed[math.ceil(recall * len(passed) - 1e-9) - 1])
+
+
 def kendall_tau_b(first: Any, second: Any) -> float:
     """Kendall's tau-b, which corrects for ties: (C - D) / sqrt((n0 - n1) (n0 - n2)).
 

@@ -1,8 +1,9 @@
 """Distances between reward functions, exact on tabular rewards, without training a policy.
 
-Both ignore positive scaling and potential-based shaping, so that two rewards at distance 0
-order all policies alike. EPIC: Gleave et al. 2021 (arXiv 2006.13900). STARC: Skalse et al. 2024
-(arXiv 2309.15257).
+All ignore positive scaling and potential-based shaping, so that two rewards at distance 0
+order all policies alike. EPIC: Gleave et al. 2021 (arXiv 2006.13900). DARD: Wulfe et al. 2022
+(arXiv 2201.10081). STARC: Skalse et al. 2024 (arXiv 2309.15257). On stored episodes:
+:mod:`robo.assess.sampled_distances`.
 """
 
 from __future__ import annotations
@@ -62,20 +63,56 @@ def starc(reward_a: Any, reward_b: Any, transition: Any, gamma: float) -> Tensor
     if not 0 <= gamma < 1:
         raise ValueError(f"gamma is {gamma}, expected a discount in [0, 1)")
     rewards = _rewards(reward_a, reward_b)
-    probability = to_tensor(transition).double()
-    if probability.shape != rewards[0].shape:
-        raise ValueError(
-            f"transition has shape {tuple(probability.shape)}, expected that of the rewards, "
-            f"{tuple(rewards[0].shape)}"
-        )
-    if not bool((probability >= 0).all()) or not torch.allclose(
-        probability.sum(dim=-1), torch.ones(probability.shape[:2], dtype=torch.float64), atol=1e-6
-    ):
-        raise ValueError("transition[s, a] must be a distribution for every state and action")
+    probability = _transition(transition, rewards[0])
     first, second = (
         _unit(_value_canonical(reward, probability, gamma), reward) for reward in rewards
     )
     return (first - second).norm() / 2
+
+
+def dard(reward_a: Any, reward_b: Any, transition: Any, gamma: float) -> Tensor:
+    """DARD distance: like EPIC, but canonicalised over transitions that the process can make.
+
+    Uniform actions; the coverage distribution is that of uniform states and actions with their
+    true next states.
+
+    Args:
+        reward_a: ``[S, A, S]``, reward of state, action, next state.
+        reward_b: ``[S, A, S]``.
+        transition: ``[S, A, S]``, probability of the next state; rows sum to 1.
+        gamma: discount, in [0, 1].
+
+    Returns:
+        float64 scalar in [0, 1]: half the L2 distance of the centred, normalised canonical
+        rewards under the coverage distribution.
+
+    Raises:
+        ValueError: as for :func:`starc`.
+    """
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma is {gamma}, expected a discount in [0, 1]")
+    rewards = _rewards(reward_a, reward_b)
+    probability = _transition(transition, rewards[0])
+    weight = (probability / probability.sum()).sqrt()
+    units = []
+    for reward in rewards:
+        canonical = _dard_canonical(reward, probability, gamma)
+        centred = canonical - (weight**2 * canonical).sum()
+        units.append(_unit(weight * centred, weight * reward))
+    return (units[0] - units[1]).norm() / 2
+
+
+def _dard_canonical(reward: Tensor, transition: Tensor, gamma: float) -> Tensor:
+    """R + E[gamma R(s', A, S'') - R(s, A, S') - gamma R(S', A, S'')].
+
+    S' follows (s, A) and S'' follows (s', A'), independent of each other given s and s', so that
+    the last term may ask for transitions between their neighbourhoods.
+    """
+    expected = (transition * reward).sum(dim=-1).mean(dim=1)  # E R(x, A, X'), [S]
+    chain = transition.mean(dim=1)  # of the uniform policy, [S, S]
+    between = chain @ reward.mean(dim=1) @ chain.T  # E R(S', A, S'') for (s, s')
+    canonical = reward + (gamma * expected[None] - expected[:, None] - gamma * between)[:, None]
+    return canonical
 
 
 def _epic_canonical(reward: Tensor, gamma: float) -> Tensor:
@@ -104,6 +141,21 @@ def _unit(canonical: Tensor, reward: Tensor) -> Tensor:
     if norm <= _ZERO * reward.norm():
         return torch.zeros_like(canonical)
     return canonical / norm
+
+
+def _transition(transition: Any, reward: Tensor) -> Tensor:
+    """Transition probabilities float64 ``[S, A, S]``, checked."""
+    probability = to_tensor(transition).double().cpu()
+    if probability.shape != reward.shape:
+        raise ValueError(
+            f"transition has shape {tuple(probability.shape)}, expected that of the rewards, "
+            f"{tuple(reward.shape)}"
+        )
+    if not bool((probability >= 0).all()) or not torch.allclose(
+        probability.sum(dim=-1), torch.ones(probability.shape[:2], dtype=torch.float64), atol=1e-6
+    ):
+        raise ValueError("transition[s, a] must be a distribution for every state and action")
+    return probability
 
 
 def _rewards(reward_a: Any, reward_b: Any) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,173 @@
+"""``robo assess``: what any number of rewards say of the same episodes, and what fools them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from robo.errors import RoboError
+
+if TYPE_CHECKING:
+    from robo.assess.report import AssessOptions
+    from robo.rewards.base import Reward
+    from robo.rollout import Episode
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Assess:
+    """Compare rewards on stored episodes: order, discrimination, calibration, hacking probes."""
+
+    rewards: tyro.conf.Positional[tuple[str, ...]]
+    """Rewards by text: success, environment, route_completion, grm:FOLDER, naive:SIGNAL ...;
+    KIND:ARGUMENT,option=value, and wrappers as delta(raw:progress). See docs/assess.md."""
+    episodes: Path
+    """Episode store, or the run folder of robo collect."""
+    truth: str | None = None
+    """Signal of true progress in [0, 1] (mujoco tasks: progress), to compare with."""
+    gamma: float = 0.99
+    """Discount of the learner that the rewards are for, below 1."""
+    timeout: Literal["bootstrap", "keep"] = "bootstrap"
+    """Its time-out rule."""
+    stride: int | None = None
+    """Steps between two readings; None takes each reward's own (5 for frames, 1 for signals)."""
+    limit: int | None = None
+    """Assess on at most this many episodes, successes and failures in turn; None takes all."""
+    transitions: int = 0
+    """Stored steps on which EPIC, DARD and STARC distances are sampled; 0 leaves them out."""
+    branches: int = 4
+    """Actions tried in each state by resetting the simulator, for DARD and STARC; 0 leaves those
+    two out and needs no simulator."""
+    horizon: int = 5
+    """Steps of each such trial; STARC's values look this far."""
+    hold: int = 1
+    """Environment steps that an action of a trial is held for."""
+    resamples: int = 500
+    """Bootstrap resamples of whole episodes; 0 makes no intervals."""
+    seed: int = 0
+    """Of the resampling, the choice of transitions and the trials' actions."""
+    out: Path | None = Path("runs/assess")
+    """Run folder for result.json and report.html; None writes neither."""
+    json: bool = False
+    """Print the result as the last line."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be computed."""
+        if not self.rewards:
+            raise RoboError("name at least one reward, for example: robo assess success --episodes")
+        if not 0 <= self.gamma < 1:
+            raise RoboError(f"gamma is {self.gamma}, expected a discount in [0, 1)")
+        if self.limit is not None and self.limit < 1:
+            raise RoboError(f"limit is {self.limit}, expected at least one episode")
+        for name in ("transitions", "branches", "resamples"):
+            if getattr(self, name) < 0:
+                raise RoboError(f"{name} is {getattr(self, name)}, expected at least 0")
+        if min(self.horizon, self.hold) < 1:
+            raise RoboError(
+                f"horizon is {self.horizon} and hold {self.hold}, expected at least 1 each"
+            )
+
+    def run(self) -> dict[str, Any]:
+        """Assess every reward on the same episodes.
+
+        Returns:
+            What :func:`robo.assess.report.assess_rewards` returns, with ``store``, and the path
+            of the ``page``.
+
+        Raises:
+            RoboError: an empty or damaged store, a reward that cannot be read or built, or none
+                that the episodes suffice for.
+        """
+        from rich.console import Console
+
+        from robo.assess.report import assess_rewards
+        from robo.commands.assess_page import write_page
+        from robo.commands.fit import open_store
+
+        episodes = chosen(list(open_store(self.episodes)), self.limit)
+        console = Console(stderr=True)
+        result = assess_rewards(
+            self.build(),
+            episodes,
+            self.options(),
+            on_reward=lambda name: console.print(f"assessing {name}", markup=False),
+        )
+        result = {"store": str(self.episodes), "timeout": self.timeout, **result}
+        if self.out is not None:
+            write_page(self.out / PAGE, result)
+            result["page"] = str(self.out / PAGE)
+        print_table(result)
+        return result
+
+    def build(self) -> dict[str, Reward]:
+        """The rewards by their text."""
+        from robo.rewards.spec import reward_from_spec
+
+        if len(set(self.rewards)) < len(self.rewards):
+            raise RoboError(f"a reward is named twice: {list(self.rewards)}")
+        return {
+            text: reward_from_spec(text, self.gamma, self.timeout, self.stride)
+            for text in self.rewards
+        }
+
+    def options(self) -> AssessOptions:
+        """What is measured."""
+        from robo.assess.figures import Resampling
+        from robo.assess.probes import ProbeOptions
+        from robo.assess.report import AssessOptions
+
+        return AssessOptions(
+            truth=self.truth,
+            probes=ProbeOptions(gamma=self.gamma),
+            resampling=Resampling(resamples=self.resamples, seed=self.seed),
+        )
+
+
+def chosen(episodes: list[Episode], limit: int | None) -> list[Episode]:
+    """At most ``limit`` episodes, successes and failures in turn as long as there are both."""
+    if limit is None or len(episodes) <= limit:
+        return episodes
+    rows = {yes: [i for i, e in enumerate(episodes) if bool(e.success) == yes] for yes in (1, 0)}
+    half = limit // 2
+    take = max(limit - len(rows[0]), limit - half)
+    kept = rows[1][:take]
+    kept += rows[0][: limit - len(kept)]
+    return [episodes[i] for i in sorted(kept)]
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """Figures and probes by row and rewards by number, on standard error."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=True)
+    assessed = {n: r for n, r in result["rewards"].items() if "refused" not in r}
+    table = Table("", title=f"{result['episodes']} episodes of {', '.join(result['tasks'])}")
+    for i, name in enumerate(result["rewards"], start=1):
+        refused = result["rewards"][name].get("refused")
+        console.print(f"{i}: {name}" + (f": {refused}" if refused else ""), markup=False)
+        if not refused:
+            table.add_column(str(i), justify="right", no_wrap=True)
+    first = next(iter(assessed.values()))
+    for row in first["figures"]:
+        table.add_row(row, *(_cell(found["figures"][row]) for found in assessed.values()))
+    table.add_section()
+    for i, probe in enumerate(first["probes"]):
+        table.add_row(probe.name, *(_probe(found["probes"][i]) for found in assessed.values()))
+    console.print(table)
+
+
+def _cell(found: Any) -> str:
+    return "-" if found.value is None else f"{found.value:.3g}"
+
+
+def _probe(found: Any) -> str:
+    """Green where it resists, red where it pays."""
+    if not found.applies:
+        return "-"
+    said = f"{found.fooled or 0:.0%}" if found.income is None else f"{found.income:+.2g}"
+    return f"[{'red' if found.caught else 'green'}]{said}[/]"

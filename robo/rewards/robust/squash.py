@@ -1,0 +1,85 @@
+"""Bounded and centred: an episode's reward through a sigmoid around that of a reference.
+
+Source: Fu et al., "Reward Shaping to Mitigate Reward Hacking in RLHF", arXiv 2502.18770 (PAR):
+a reward for learning is best bounded, grows fast at first and levels off, and is a function of
+the reward less a reference. Helps against rare, huge errors of a reward model. Not
+policy-invariant: beyond the bound, better is paid no more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robo.rewards.base import Reward
+from robo.rewards.robust.wrapper import RewardWrapper, WrapperError
+from robo.rollout import RewardTerms, Rollout
+
+
+def squash(reward: Tensor, reference: Tensor | float, scale: float) -> Tensor:
+    """``2 sigmoid((reward - reference) / scale) - 1``: in (-1, 1), 0 at the reference."""
+    return torch.tanh((reward - reference) / (2 * scale))
+
+
+class SquashedReward(RewardWrapper):
+    """With an episode's last step, its sum of rewards, centred and squashed to (-1, 1)."""
+
+    memory = {"accumulated": 0.0}  # noqa: RUF012
+
+    def __init__(
+        self,
+        reward: Reward,
+        scale: float = 1.0,
+        reference: float | None = None,
+        reference_episodes: int = 50,
+    ) -> None:
+        """Squash ``reward``.
+
+        Args:
+            reward: what accumulates.
+            scale: distance from the reference at which 46 % of the bound is reached, above 0.
+            reference: sum of rewards that counts 0; None takes the mean of the first episodes,
+                those of the untrained policy.
+            reference_episodes: how many those are.
+
+        Raises:
+            WrapperError: the scale is not positive, or fewer than one episode.
+        """
+        if not scale > 0 or reference_episodes < 1:
+            raise WrapperError(
+                f"scale is {scale} and reference_episodes {reference_episodes}, expected a "
+                "positive number and at least 1"
+            )
+        super().__init__(reward=reward)
+        self.scale, self.reference, self.reference_episodes = scale, reference, reference_episodes
+        self._seen, self._sum = 0, 0.0
+
+    def centre(self) -> float:
+        """The sum of rewards that counts 0 now."""
+        if self.reference is not None:
+            return self.reference
+        return self._sum / self._seen if self._seen else 0.0
+
+    def pay(
+        self, rollout: Rollout, inner: dict[str, RewardTerms], step: int, memory: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Term ``squashed``."""
+        memory["accumulated"] = memory["accumulated"] + inner["reward"].total[step].double()
+        ended = rollout.done[step]
+        if rollout.valid is not None:
+            ended = ended & rollout.valid[step]
+        for value in memory["accumulated"][ended].tolist():
+            if self._seen < self.reference_episodes:
+                self._seen, self._sum = self._seen + 1, self._sum + value
+        return {"squashed": squash(memory["accumulated"], self.centre(), self.scale) * ended}
+
+    def state_dict(self) -> dict[str, Any]:
+        """With the reference so far."""
+        return {**super().state_dict(), "seen": self._seen, "sum": self._sum}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        super().load_state_dict(state)
+        self._seen, self._sum = int(state["seen"]), float(state["sum"])

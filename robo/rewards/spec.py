@@ -1,0 +1,229 @@
+"""Rewards by a line of text, for commands that take several of them.
+
+``KIND``, ``KIND:ARGUMENT`` or ``KIND:ARGUMENT,option=value,...``. Kinds and options are those of
+:class:`~robo.rewards.config.RewardConfig`; the argument is the kind's main one (the GRM's
+folder). Further kinds, for comparisons, take a signal of the simulator or a GRM's folder as their
+progress:
+
+* ``naive:progress``: success plus raw progress at every step;
+* ``raw:progress``: raw progress alone, the dense part of a wrapper;
+* ``difference:progress``: success plus the plain difference of progress;
+* ``shaped:progress``: success shaped by it (for a GRM that is kind ``grm``).
+
+Wrappers of :mod:`robo.rewards.robust` stand around a spec: ``delta(raw:progress)``,
+``gated[limit=1](raw:runs/grm)``, ``ensemble[rule=worst](grm:runs/a; grm:runs/b)``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robo.rewards.config import RewardConfig, RewardConfigError, make_reward
+
+if TYPE_CHECKING:
+    from robo.rewards.base import Reward
+    from robo.rewards.potential import Potential
+    from robo.rewards.shaping import TimeoutRule
+
+MAIN_ARGUMENT = {"grm": "grm"}
+"""Kind of RewardConfig to the field that ``KIND:ARGUMENT`` sets."""
+PROGRESS_KINDS = ("naive", "raw", "difference", "shaped")
+WRAPPERS = ("gated", "attributed", "squashed", "clipped", "delta", "ensemble", "filtered")
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What a reward may depend on of the learner that it is for."""
+
+    gamma: float = 0.99
+    """Discount."""
+    timeout: TimeoutRule = "bootstrap"
+    """Time-out rule."""
+
+
+def reward_from_spec(
+    text: str, gamma: float = 0.99, timeout: TimeoutRule = "bootstrap", stride: int | None = None
+) -> Reward:
+    """Build the reward that a line of text names.
+
+    Args:
+        text: see the module.
+        gamma: the learner's discount, for shaped rewards.
+        timeout: the learner's time-out rule.
+        stride: steps between two readings where the text does not say; None for 5 (frames) and
+            1 (signals).
+
+    Raises:
+        RewardConfigError: the text cannot be read, or names what does not exist.
+        CheckpointError: a model's folder is missing or damaged.
+    """
+    learner = Learner(gamma, timeout)
+    head, inner, options = _parse(text)
+    if inner is not None:
+        return _wrapped(head, inner, options, learner, stride, text)
+    kind, _, argument = head.partition(":")
+    if kind in PROGRESS_KINDS:
+        return _on_progress(kind, argument, options, learner, stride, text)
+    given = dict(options)
+    if argument:
+        if kind not in MAIN_ARGUMENT:
+            raise RewardConfigError(
+                f"reward {text!r}: kind {kind!r} takes no argument after a colon, only options "
+                "as name=value after a comma"
+            )
+        given[MAIN_ARGUMENT[kind]] = argument
+    if stride is not None and "stride" in {field.name for field in fields(RewardConfig)}:
+        given.setdefault("stride", str(stride))
+    return make_reward(_config(kind, given, text), gamma, timeout)
+
+
+def _config(kind: str, options: dict[str, str], text: str) -> RewardConfig:
+    """The configuration, its values read as the command line would read them."""
+    import tyro
+
+    arguments = ["--kind", kind]
+    for name, value in options.items():
+        arguments += [f"--{name.replace('_', '-')}", value]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            return tyro.cli(RewardConfig, args=arguments)
+    except SystemExit:
+        kinds = RewardConfig.__dataclass_fields__["kind"].type
+        raise RewardConfigError(
+            f"reward {text!r} cannot be read: expected KIND[:ARGUMENT][,option=value] with a kind "
+            f"of {kinds}, {', '.join(PROGRESS_KINDS)}, or a wrapper of {', '.join(WRAPPERS)} "
+            "around another reward; options are those of robo train --help under reward"
+        ) from None
+
+
+def _parse(text: str) -> tuple[str, list[str] | None, dict[str, str]]:
+    """Head, inner specs (None without parentheses) and options."""
+    text = text.strip()
+    if text.endswith(")") and "(" in text:
+        head, _, body = text[:-1].partition("(")
+        name, _, given = head.strip().removesuffix("]").partition("[")
+        inner = [part.strip() for part in _split(body, ";")]
+        return name.strip(), inner, _options(given.split(",") if given else [], text)
+    head, *rest = text.split(",")
+    return head.strip(), None, _options(rest, text)
+
+
+def _options(parts: list[str], text: str) -> dict[str, str]:
+    """``name=value`` each."""
+    options = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise RewardConfigError(f"reward {text!r}: {part!r} is no option, expected name=value")
+        options[name.strip()] = value.strip()
+    return options
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split outside parentheses."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _potential(argument: str, options: dict[str, str], stride: int | None, text: str) -> Potential:
+    """A GRM's potential where the argument is a folder, otherwise a signal's."""
+    unknown = set(options) - {"stride", "mode", "device"}
+    if not argument or unknown:
+        raise RewardConfigError(
+            f"reward {text!r}: expected KIND:SIGNAL or KIND:GRM_FOLDER, and no options but "
+            f"stride, mode and device{f' (got {sorted(unknown)})' if unknown else ''}"
+        )
+    every = int(options["stride"]) if "stride" in options else stride
+    if Path(argument).is_dir():
+        from robo.rewards.grm.potential import GRMPotential
+
+        mode, device = options.get("mode", "backward"), options.get("device", "cpu")
+        return GRMPotential.load(argument, mode, every or 5, device)
+    from robo.rewards.potential import SignalPotential
+
+    return SignalPotential(argument, every or 1)
+
+
+def _on_progress(
+    kind: str,
+    argument: str,
+    options: dict[str, str],
+    learner: Learner,
+    stride: int | None,
+    text: str,
+) -> Reward:
+    from robo.rewards.naive import NaiveProgressReward, NoReward
+    from robo.rewards.potential import ProgressDifferenceReward
+    from robo.rewards.shaping import ShapedReward
+    from robo.rewards.success import SuccessReward
+
+    potential = _potential(argument, options, stride, text)
+    if kind == "naive":
+        return NaiveProgressReward(potential)
+    if kind == "raw":
+        return NaiveProgressReward(potential, NoReward())
+    if kind == "difference":
+        return ProgressDifferenceReward(SuccessReward(), potential)
+    return ShapedReward(SuccessReward(), potential, learner.gamma, learner.timeout)
+
+
+def _wrapped(
+    name: str,
+    inner: list[str],
+    options: dict[str, str],
+    learner: Learner,
+    stride: int | None,
+    text: str,
+) -> Reward:
+    from robo.rewards.robust.attribution import AttributedReward
+    from robo.rewards.robust.clip_delta import ClippedReward, DeltaReward
+    from robo.rewards.robust.ensemble import EnsembleReward
+    from robo.rewards.robust.filtering import FilteredReward
+    from robo.rewards.robust.gated import GatedReward
+    from robo.rewards.robust.squash import SquashedReward
+
+    if name not in WRAPPERS or (len(inner) > 1 and name != "ensemble"):
+        raise RewardConfigError(
+            f"reward {text!r}: {name!r} around {len(inner)} rewards; there are the wrappers "
+            f"{', '.join(WRAPPERS)}, and only ensemble takes several, parted by ';'"
+        )
+    settings = {key: _number(value) for key, value in options.items()}
+    makers: dict[str, Callable[..., Reward]] = {
+        "gated": GatedReward,
+        "squashed": SquashedReward,
+        "clipped": ClippedReward,
+        "delta": DeltaReward,
+    }
+    try:
+        if name == "attributed":
+            head, _, extra = _parse(inner[0])
+            return AttributedReward(_potential(head, extra, stride, text))
+        parts = [reward_from_spec(part, learner.gamma, learner.timeout, stride) for part in inner]
+        if name == "ensemble":
+            return EnsembleReward(parts, **settings)
+        if name == "filtered":
+            settings.setdefault("term", "inner.deviation")
+            return FilteredReward(parts[0], **settings)
+        return makers[name](parts[0], **settings)
+    except TypeError as error:
+        raise RewardConfigError(f"reward {text!r}: {error}") from error
+
+
+def _number(value: str) -> Any:
+    """A number where the text is one."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return value
