@@ -1,1 +1,1 @@
-"""Pages of this machine: the reward explorer and what else a browser shows."""
+"""Local web applications: pages and services on this machine."""
