@@ -56,7 +56,7 @@ wheel: install
 	bash tools/wheel_smoke_test.sh $(VENV)
 
 test: install system lint wheel
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-robosuite15: $(VENV15)/.installed system
 	$(VENV15)/bin/python -m pytest tests/sim/robosuite

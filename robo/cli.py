@@ -36,6 +36,9 @@ COMMANDS = {
     "tasks": Entry("robo.commands.tasks", "Tasks", "The tasks that can be made here"),
     "collect": Entry("robo.commands.collect", "Collect", "Record demonstrations of a task"),
     "fit grm": Entry("robo.commands.fit", "FitGRM", "Fit a progress reward model to episodes"),
+    "fit clip": Entry(
+        "robo.commands.fit_clip", "FitClip", "Fit an image-text model to a domain of frames"
+    ),
     "score": Entry("robo.commands.score", "Score", "Score stored episodes with a reward model"),
     "train": Entry("robo.commands.train", "Train", "Train a policy by PPO on any reward"),
     "evaluate": Entry("robo.commands.evaluate", "Evaluate", "Success rate of a trained policy"),

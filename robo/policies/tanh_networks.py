@@ -2,7 +2,8 @@
 
 An actor and a critic with equal hidden layers are one array operation per step instead of two:
 at 64 rows a call of numpy costs as much as its arithmetic. Activations lie as
-``[2, width, B]``: biases and the gradient of a single output then run along B contiguous numbers.
+``[2, B, width]``: matrix products with the few rows of a weight are a fifth faster in this layout
+than in the transposed one (OpenBLAS 0.3.31, AVX-512).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class TanhPair:
     """Two tanh MLPs over views of their flat parameters, with buffers made once.
 
     Attributes:
-        hidden: activations of the hidden layers, ``[2, H, B]`` each.
+        hidden: activations of the hidden layers, ``[2, B, H]`` each.
     """
 
     def __init__(
@@ -47,20 +48,20 @@ class TanhPair:
         self._middle_gradient = [
             _both(gradient, one.weight, two.weight) for one, two in layers[1:-1]
         ]
-        self._bias = [_both(flat, one.bias, two.bias)[..., None] for one, two in layers[:-1]]
+        self._bias = [_both(flat, one.bias, two.bias)[:, None] for one, two in layers[:-1]]
         self._bias_gradient = [_both(gradient, one.bias, two.bias) for one, two in layers[:-1]]
         self._last = [_like(flat, layer.weight) for layer in last]
         self._last_bias = [_like(flat, layer.bias)[:, None] for layer in last]
         self._last_gradient = [_like(gradient, layer.weight) for layer in last]
         self._last_bias_gradient = [_like(gradient, layer.bias) for layer in last]
-        self._widths = [bias.shape[1] for bias in self._bias]
+        self._widths = [bias.shape[-1] for bias in self._bias]
         self._buffers = [np.empty((2, 2 * width * room), np.float32) for width in self._widths]
         self._inputs: Sequence[np.ndarray] = ()
         self._resize(room)
 
     def _resize(self, count: int) -> None:
         """Contiguous activations and deltas for B = ``count``."""
-        shapes = [(2, 2, width, count) for width in self._widths]
+        shapes = [(2, 2, count, width) for width in self._widths]
         views = [
             buffer[:, : 2 * width * count].reshape(shape)
             for buffer, width, shape in zip(self._buffers, self._widths, shapes, strict=True)
@@ -70,7 +71,7 @@ class TanhPair:
         self._ones = np.ones(count, np.float32)
 
     def _by_input(self, array: np.ndarray) -> Sequence[np.ndarray]:
-        """``[2, H, B]`` of the first hidden layer, as one part per input."""
+        """``[2, B, H]`` of the first hidden layer, as one part per input."""
         return (array,) if self._shared else (array[0], array[1])
 
     def forward(self, inputs: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
@@ -85,14 +86,14 @@ class TanhPair:
             if index == 0:
                 parts = zip(self._first, self._inputs, self._by_input(hidden), strict=True)
                 for weight, rows, out in parts:
-                    np.matmul(weight, rows, out=out)
+                    np.matmul(rows.T, _transposed(weight), out=out)
             else:
-                np.matmul(self._middle[index - 1], self.hidden[index - 1], out=hidden)
+                np.matmul(self.hidden[index - 1], _transposed(self._middle[index - 1]), out=hidden)
             hidden += bias
             np.tanh(hidden, out=hidden)
         outputs = []
         for weight, bias, hidden in zip(self._last, self._last_bias, self.hidden[-1], strict=True):
-            output = np.matmul(weight, hidden)
+            output = np.matmul(weight, hidden.T)
             output += bias
             outputs.append(output)
         return outputs
@@ -109,27 +110,31 @@ class TanhPair:
             np.multiply(hidden, hidden, out=hidden)
             np.subtract(1.0, hidden, out=hidden)
             delta *= hidden
-            np.matmul(delta, self._ones, out=self._bias_gradient[index])
+            np.matmul(self._ones, delta, out=self._bias_gradient[index])
             if index == 0:
                 parts = zip(self._by_input(delta), self._inputs, self._first_gradient, strict=True)
                 for one, rows, out in parts:
-                    np.matmul(one, rows.T, out=out)
+                    np.matmul(_transposed(one), rows.T, out=out)
             else:
-                below = self.hidden[index - 1].transpose(0, 2, 1)
-                np.matmul(delta, below, out=self._middle_gradient[index - 1])
-                weight = self._middle[index - 1].transpose(0, 2, 1)
-                np.matmul(weight, delta, out=self._delta[index - 1])
+                below = self.hidden[index - 1]
+                np.matmul(_transposed(delta), below, out=self._middle_gradient[index - 1])
+                np.matmul(delta, self._middle[index - 1], out=self._delta[index - 1])
 
     def _backward_outputs(self, deltas: tuple[np.ndarray, np.ndarray]) -> None:
         """Gradients of the last layers; deltas of the highest activations."""
         for index, delta in enumerate(deltas):
-            np.matmul(delta, self.hidden[-1][index].T, out=self._last_gradient[index])
+            np.matmul(delta, self.hidden[-1][index], out=self._last_gradient[index])
             np.matmul(delta, self._ones, out=self._last_bias_gradient[index])
-            weight, below = self._last[index].T, self._delta[-1][index]
+            weight, below = self._last[index], self._delta[-1][index]
             if len(delta) == 1:  # an outer product, five times faster than as a matrix product
-                np.multiply(weight, delta, out=below)
+                np.multiply(delta.T, weight, out=below)
             else:
-                np.matmul(weight, delta, out=below)
+                np.matmul(delta.T, weight, out=below)
+
+
+def _transposed(array: np.ndarray) -> np.ndarray:
+    """``array`` with its last two axes exchanged."""
+    return array.swapaxes(-1, -2)
 
 
 def _both(vector: Tensor, first: Tensor, second: Tensor) -> np.ndarray:

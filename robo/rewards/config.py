@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from robo.errors import CheckpointError, RoboError
+from robo.rewards.language_config import LanguageGoalConfig
 
 if TYPE_CHECKING:
     from robo.rewards.base import Reward
     from robo.rewards.potential import Potential
     from robo.rewards.shaping import ShapedReward, TimeoutRule
+
+
+LANGUAGE_KINDS = ("language_goal", "vlm_sr", "roboclip", "vlm_rm", "lord", "lord_speed")
+"""Kinds that compare frames with sentences."""
 
 
 class RewardConfigError(RoboError):
@@ -23,10 +28,28 @@ class RewardConfig:
     """Which reward a policy learns from."""
 
     kind: Literal[
-        "environment", "success", "grm", "route_completion", "roach", "additive", "nuplan"
+        "environment",
+        "success",
+        "grm",
+        "route_completion",
+        "roach",
+        "additive",
+        "nuplan",
+        "language_goal",
+        "vlm_sr",
+        "roboclip",
+        "vlm_rm",
+        "lord",
+        "lord_speed",
+        "tirl",
+        "chatscene",
+        "revolve",
+        "chen",
+        "asap",
     ] = "environment"
     """The environment's own reward, its sparse success, success shaped by a GRM; for driving
-    CaRL's route completion, and Roach's, CaRL's additive and nuPlan's to compare with."""
+    CaRL's route completion, and Roach's, CaRL's additive and nuPlan's to compare with; VLM-RL's
+    language goal, and from vlm_sr on the rewards that it is compared with."""
     grm: Path | None = None
     """Folder of a fitted GRM (robo fit grm); needed by kind grm only."""
     mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
@@ -40,9 +63,11 @@ class RewardConfig:
     gold_threshold: float = 0.05
     """With gold grm: solved where the potential reaches 1 minus this."""
     device: str = "cpu"
-    """Torch device on which the GRM scores frames."""
+    """Torch device on which a model scores frames."""
     nuplan: Literal["regular", "survival", "weighted"] = "regular"
     """Which of CaRL's nuPlan rewards; kind nuplan only."""
+    language: LanguageGoalConfig = field(default_factory=LanguageGoalConfig)
+    """Goals in words; kinds language_goal, vlm_sr, roboclip, vlm_rm, lord and lord_speed."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -69,7 +94,9 @@ def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Rew
 
     Raises:
         RewardConfigError: kind grm without a folder, or see :func:`shape`.
-        CheckpointError: the GRM's folder does not exist or cannot be loaded.
+        CheckpointError: the GRM's folder, or the image-text model, does not exist or cannot be
+            loaded.
+        LanguageGoalError: goals in words that contradict each other.
     """
     from robo.rewards.success import EnvironmentReward, SuccessReward
 
@@ -77,6 +104,8 @@ def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Rew
         return EnvironmentReward()
     if config.kind == "success":
         return SuccessReward()
+    if config.kind in LANGUAGE_KINDS:
+        return _language_reward(config)
     if config.kind != "grm":
         return _driving_reward(config)
     if config.grm is None:
@@ -96,7 +125,18 @@ def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Rew
     return shape(config, potential, gamma, timeout)
 
 
+def _language_reward(config: RewardConfig) -> Reward:
+    from robo.rewards.language_baselines import FrameBaselineReward
+    from robo.rewards.language_goal import LanguageGoalReward
+
+    arguments = (config.language, config.stride, config.device)
+    if config.kind == "language_goal":
+        return LanguageGoalReward(*arguments)
+    return FrameBaselineReward(config.kind, *arguments)  # type: ignore[arg-type]
+
+
 def _driving_reward(config: RewardConfig) -> Reward:
+    from robo.rewards import driving_handmade as handmade
     from robo.rewards.driving import AdditiveReward, NuplanConfig, NuplanReward, RoachReward
     from robo.rewards.route_completion import RouteCompletionReward
 
@@ -106,6 +146,11 @@ def _driving_reward(config: RewardConfig) -> Reward:
         "route_completion": RouteCompletionReward,
         "roach": RoachReward,
         "additive": AdditiveReward,
+        "tirl": handmade.TirlReward,
+        "chatscene": handmade.chatscene,
+        "revolve": handmade.RevolveReward,
+        "chen": handmade.chen,
+        "asap": handmade.AsapReward,
     }
     return kinds[config.kind]()
 

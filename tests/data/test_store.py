@@ -258,6 +258,7 @@ def test_the_root_is_a_zarr_group_and_so_is_each_episode(tmp_path, make_episode)
         assert np.array_equal(np.asarray(group["observation.state"]), episode.observation["state"])
 
 
+@pytest.mark.alone
 def test_thirty_episodes_are_quick(tmp_path, make_episode):
     originals = [make_episode(seed, length=96, size=64, rows=25) for seed in range(30)]
     with EpisodeStore(tmp_path) as store:

@@ -314,6 +314,7 @@ def test_value_labels_stay_short() -> None:
     assert max(len(value_label(v)) for v in values) <= 9
 
 
+@pytest.mark.alone
 def test_fast_enough(tmp_path: Path) -> None:
     """An episode of 60 steps takes seconds, not minutes (3 s alone on one core)."""
     start = time.perf_counter()

@@ -66,6 +66,7 @@ class Still(Wave):
 """
 
 
+@pytest.mark.alone
 def test_the_documented_driver_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs" / "real_robot.md").read_text()
     found = re.search(r"```python\n(.*?)```", text, re.DOTALL)

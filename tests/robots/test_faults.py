@@ -88,6 +88,7 @@ def test_fault_on_a_virtual_clock(kind: str, make_rig: Callable) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hang", "latency"])
+@pytest.mark.alone
 def test_fault_in_real_time(kind: str, make_rig: Callable) -> None:
     rig = make_rig(WallClock(), faults=(f"{kind}@{START}+0.9",))
     rig.robot.inject([Fault(kind, START, 0.9, 1.6 if kind == "hang" else 0.0)])

@@ -46,6 +46,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         robot.close()
 
 
+@pytest.mark.alone
 def test_an_arm_that_behaves(make: Make) -> None:
     robot = make()
     envelope = Envelope(robot)
@@ -67,6 +68,7 @@ def test_an_arm_that_behaves(make: Make) -> None:
     robot.close()
 
 
+@pytest.mark.alone
 def test_a_hanging_arm_is_stopped_by_ending_its_process(make: Make) -> None:
     robot = make(trouble="hang", after=2)
     events: list[SafetyEvent] = []

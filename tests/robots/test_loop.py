@@ -59,6 +59,7 @@ def test_a_punctual_loop_moves_the_arm_as_in_training(task: str, make_rig) -> No
 
 
 @pytest.mark.parametrize("inference", ["thread", "process"])
+@pytest.mark.alone
 def test_the_policy_thinks_beside_the_loop(inference: str, make_rig) -> None:
     rig = make_rig(WallClock())
     thinking = make_inference(inference, partial(Sleeper, 0.02), rig.clock)
@@ -72,6 +73,7 @@ def test_the_policy_thinks_beside_the_loop(inference: str, make_rig) -> None:
     assert sum(summary["jitter"]["histogram"]) == len(trace.timing.ticks)
 
 
+@pytest.mark.alone
 def test_chunks_bridge_a_policy_slower_than_the_loop(make_rig) -> None:
     rig = make_rig(WallClock())
     loop = make_loop(rig, Sleeper(0.12, length=8), "thread", seconds=1.2)

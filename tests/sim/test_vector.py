@@ -225,6 +225,7 @@ def test_worker_memory_can_be_remade(cartpole_workers):
     assert_same(before, rollout(cartpole_workers, actions))
 
 
+@pytest.mark.alone
 def test_auto_keeps_cheap_environments_in_process():
     start = time.monotonic()
     vector = robo.make_vec("gym/MountainCar-v0", 4)

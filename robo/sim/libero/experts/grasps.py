@@ -34,6 +34,13 @@ FAR = 0.68
 """Distance from the robot's base from which the arm is nearly stretched, m."""
 GAP = 0.006
 """Sideways distance from which two parts of a thing count as apart, m."""
+TOUCH = 0.003
+"""Depth behind its outermost point to which a pad takes hold of a surface, m."""
+SLIVER = 0.006
+"""Breadth of surface within that depth below which a pad meets a corner, not a face: a face that
+slopes by more than about 27 degrees to the pad, on which the thing turns or slips out, m."""
+CORNER = 2.0
+"""Cost of a grasp by a corner: it comes after all others."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ def plan(thing: np.ndarray, others: np.ndarray, finger_yaw: float, base: np.ndar
     """Grasps of ``thing``, the best first.
 
     Narrow and central ones are good, deep ones where the thing is not a thin wall, those near the
-    robot, and those for which the hand turns little.
+    robot, and those for which the hand turns little. Those that hold a corner come last.
 
     Args:
         thing: ``[P, 3]``, points on its surface, m.
@@ -70,7 +77,7 @@ def plan(thing: np.ndarray, others: np.ndarray, finger_yaw: float, base: np.ndar
         height = max(top - depth, bottom + TIP)
         for yaw in finger_yaw + np.arange(YAWS) * np.pi / YAWS:
             turn = abs((yaw - finger_yaw + np.pi / 2) % np.pi - np.pi / 2)
-            for along, side, width in _between(thing, height, yaw):
+            for along, side, width, corner in _between(thing, height, yaw):
                 if not _free(everything, along, side, height, yaw):
                     continue
                 u, v = _axes(yaw)
@@ -82,6 +89,7 @@ def plan(thing: np.ndarray, others: np.ndarray, finger_yaw: float, base: np.ndar
                     + 8 * float(np.linalg.norm(place - middle))
                     + 8 * (abs(reached - DEPTHS[0]) if width < THIN else -reached)
                     + 8 * max(0.0, float(np.linalg.norm(place - base)) - FAR)
+                    + CORNER * corner
                 )
                 found.append(Grasp(yaw_pose(np.array([*place, height]), yaw), width, cost))
         if height == bottom + TIP:
@@ -94,8 +102,10 @@ def _axes(yaw: float) -> tuple[np.ndarray, np.ndarray]:
     return np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])
 
 
-def _between(thing: np.ndarray, height: float, yaw: float) -> list[tuple[float, float, float]]:
-    """What fits between fingers at ``height``: middle along, middle across, width."""
+def _between(
+    thing: np.ndarray, height: float, yaw: float
+) -> list[tuple[float, float, float, bool]]:
+    """What fits between fingers at ``height``: middle along and across, width, by a corner."""
     u, v = _axes(yaw)
     band = thing[np.abs(thing[:, 2] - height) < PAD]
     if not len(band):
@@ -103,19 +113,27 @@ def _between(thing: np.ndarray, height: float, yaw: float) -> list[tuple[float, 
     along, across = band[:, :2] @ u, band[:, :2] @ v
     found = []
     for side in np.arange(across.min() + 0.005, across.max(), 0.01):
-        strip = np.sort(along[np.abs(across - side) < PAD])
+        inside = np.flatnonzero(np.abs(across - side) < PAD)
+        inside = inside[np.argsort(along[inside])]
+        strip, places = along[inside], across[inside]
         if len(strip) < 2:
             continue
         breaks = np.flatnonzero(np.diff(strip) > GAP)
         starts = strip[np.concatenate([[0], breaks + 1])]
         ends = strip[np.concatenate([breaks, [len(strip) - 1]])]
         for first, start in enumerate(starts):
-            found += [
-                (float(start + end) / 2, float(side), float(end - start))
-                for end in ends[first:]
-                if end - start < WIDE
-            ]
+            for end in ends[first:]:
+                if end - start < WIDE:
+                    corner = _sliver(strip, places, start) or _sliver(strip, places, end)
+                    middle = float(start + end) / 2
+                    found.append((middle, float(side), float(end - start), corner))
     return found
+
+
+def _sliver(strip: np.ndarray, places: np.ndarray, end: float) -> bool:
+    """Whether a pad that closes on ``end`` meets hardly any surface of ``strip``."""
+    held = places[np.abs(strip - end) < TOUCH]
+    return bool(np.ptp(held) < SLIVER)
 
 
 def _free(points: np.ndarray, along: float, side: float, height: float, yaw: float) -> bool:

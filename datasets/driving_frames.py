@@ -1,0 +1,85 @@
+"""Top views of driving with their signals, for `robo fit clip`.
+
+    python datasets/driving_frames.py --task carla-standin/Grid --episodes 40 --out runs/grid
+
+A scripted driver follows routes through dense traffic; in a share of the episodes it looks at
+nobody, and runs into what stands in its way. The store holds frames and signals, no observations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from robo.errors import RoboError
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is recorded."""
+
+    task: str = "carla-standin/Grid"
+    """Driving task."""
+    episodes: int = 40
+    """Episodes to record."""
+    seed: int = 0
+    """First seed; every episode takes the next one."""
+    blind: float = 0.6
+    """Share of episodes in which the driver looks at nobody."""
+    view: str = "bird"
+    """Camera role."""
+    size: int = 160
+    """Image height and width in pixels."""
+    stride: int = 3
+    """Steps between two frames."""
+    num_envs: int = 4
+    """Environments, and servers, at a time."""
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
+    """Options of the simulator over the recipe's: --options vehicles 10 pedestrians 0."""
+    out: Path = Path("runs/driving_frames")
+    """Run folder; the store goes to its folder episodes."""
+
+
+def record(config: Config) -> dict[str, Any]:
+    """Record the episodes; how many ended how."""
+    import robo
+    from robo.data import EpisodeStore
+    from robo.policies.recorder import stream_episodes
+    from robo.rollout import CameraSchedule
+    from robo.sim.carla.expert import OPTIONS, DriverStyle, RouteFollower
+
+    usual = {
+        "vehicles": 60,
+        "pedestrians": 30,
+        "traffic_radius": 100.0,
+        "time_limit": 25.0,
+        "end_on_infraction": False,
+    }
+    options = {**usual, **OPTIONS, **config.options}
+    camera = CameraSchedule((config.view,), config.size, config.size, config.stride)
+    driver = RouteFollower(DriverStyle(slowest=4.0, fastest=9.0, blind=config.blind), config.seed)
+    seeds = range(config.seed, config.seed + config.episodes)
+    counts = {"episodes": 0, "frames": 0, "collisions": 0}
+    env = robo.make_vec(config.task, min(config.num_envs, config.episodes), **options)
+    try:
+        with EpisodeStore(config.out / "episodes") as store:
+            if len(store):
+                raise RoboError(f"{store.path} already holds episodes; choose another --out")
+            for episode in stream_episodes(env, driver, seeds, camera, keep_observations=False):
+                store.append(episode)
+                counts["episodes"] += 1
+                counts["frames"] += len(episode.frame_step)
+                counts["collisions"] += int(episode.signals["collision"][-1])
+    finally:
+        env.close()
+    return counts
+
+
+if __name__ == "__main__":
+    try:
+        print(record(tyro.cli(Config)))
+    except RoboError as error:
+        raise SystemExit(f"driving_frames: {error}") from error
