@@ -198,7 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server_.loopback:
             return True
         cookie = SimpleCookie(self.headers.get("Cookie", "")).get("robo_token")
-        given = (query.get("token"), self.headers.get("X-Token"), cookie and cookie.value)
+        remembered = None if cookie is None else cookie.value
+        given = (query.get("token"), self.headers.get("X-Token"), remembered)
         if any(one and self.server_.is_token(one) for one in given):
             return True
         self._reply(text_response("open the address with its token, as robo printed it", 403))
