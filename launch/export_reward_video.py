@@ -1,6 +1,6 @@
 """Reward videos of stored episodes: the first success and the first failure, or those you name.
 
-    python launch/export_reward_video.py --store runs/demo/collect/episodes --grm runs/demo/grm
+    python launch/export_reward_video.py --store runs/collect/episodes --rewards grm:runs/grm
 
 `robo video` writes one episode and records it in a run folder; this is the same in plain Python.
 """
@@ -9,24 +9,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
 from robo.data import EpisodeStore
 from robo.errors import RoboError
-from robo.media import shaped_trace, write_reward_video
-from robo.rewards.grm.compact import CompactGRM
-from robo.rewards.grm.score import score_episode
+from robo.media import SideBySide, score_episodes, write_scene
+from robo.media.stored import reward_hops, stored_stride
+from robo.media.writing import around, moments
+from robo.rewards.spec import reward_from_spec
 
 
 @dataclass(frozen=True)
 class Config:
-    """Which episodes, by which reward model, to where."""
+    """Which episodes, by which rewards, to where."""
 
     store: Path
     """Folder of an episode store; `robo collect` makes one."""
-    grm: Path
-    """Folder of a fitted GRM; `robo fit grm` makes one."""
+    rewards: tuple[str, ...] = ("success",)
+    """Rewards, a column each: success, grm:FOLDER, naive:progress ... (see docs/media.md)."""
+    grm: Path | None = None
+    """Folder of a fitted GRM (`robo fit grm`): success shaped by it, in place of --rewards."""
     out: Path = Path("videos")
     """Folder for the videos."""
     episodes: tuple[int, ...] = ()
@@ -35,12 +39,16 @@ class Config:
     """Discount of the policy that is paid."""
     fps: float = 10.0
     """Steps shown per second."""
+    slow: int = 1
+    """How many times slower the steps around events run."""
+    format: Literal["mp4", "gif"] = "mp4"
+    """Of the videos."""
 
 
 def main(config: Config) -> None:
     """Score the chosen episodes and write a video of each."""
     store = EpisodeStore(config.store, mode="r")
-    grm = CompactGRM.load(config.grm)
+    specs = config.rewards if config.grm is None else (f"grm:{config.grm}",)
 
     # 1. Choose episodes: outcomes are known without reading a frame.
     chosen = list(config.episodes)
@@ -54,19 +62,22 @@ def main(config: Config) -> None:
         )
 
     for index in chosen:
-        # 2. Frames in, progress out: one batch through the GRM.
+        # 2. What each reward says: the call that training makes, on a rollout of this episode.
         episode = store[index]
-        score = score_episode(grm, episode)
+        columns = []
+        for spec in specs:
+            reward = reward_from_spec(spec, config.gamma, stride=stored_stride(episode))
+            title = f"{episode.info.task}, episode {index}: {spec.partition(':')[0]}"
+            trace = score_episodes([episode], reward, title)[0]
+            trace.hops = reward_hops(episode, reward)
+            columns.append((episode, trace))
 
-        # 3. What a policy is paid: the sparse success, plus gamma * potential' - potential.
-        title = f"{episode.info.task}, episode {index}"
-        trace = shaped_trace(episode, score.potential, config.gamma, title=title)
-
-        # 4. Views above, potential and reward terms below.
+        # 3. Views above, progress and every term below; slower where something happens.
+        scene = SideBySide(columns, *((1280, 720) if len(columns) == 1 else (1920, 1080)))
+        shown = moments(scene.steps, config.slow, around(scene.events, scene.steps))
         outcome = "success" if episode.success else "failure"
-        path = config.out / f"episode_{index:05d}_{outcome}.mp4"
-        write_reward_video(path, episode, trace, config.fps)
-        print(path)
+        path = config.out / f"episode_{index:05d}_{outcome}.{config.format}"
+        print(write_scene(path, scene, config.fps, shown))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ COMMANDS = {
     "export": Entry("robo.commands.export", "Export", "A policy alone, for robots and servers"),
     "assess": Entry("robo.commands.assess", "Assess", "Compare rewards, and try to fool them"),
     "video": Entry("robo.commands.video", "Video", "Reward video: views, progress and reward"),
+    "explore": Entry("robo.commands.explore", "Explore", "Look through episodes in a browser"),
     "data info": Entry("robo.commands.data", "DataInfo", "What an episode store holds"),
     "data verify": Entry("robo.commands.data", "DataVerify", "Check an episode store for damage"),
     "data merge": Entry(

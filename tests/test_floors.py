@@ -12,6 +12,7 @@ FLOORS = {
     "__init__": 1,
     "errors": 0,
     "storage": 1,
+    "local_server": 1,
     "rollout": 1,
     "perception": 2,
     "data": 2,

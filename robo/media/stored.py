@@ -163,7 +163,7 @@ def score_episodes(
     Args:
         episodes: N whole episodes.
         reward: any :class:`~robo.rewards.base.Reward`; called once, with episodes that begin and
-            end inside the rollout.
+            end inside the rollout; what it remembers of others is restored afterwards.
         title: of the reward, for the pictures; empty takes its class.
 
     Returns:
@@ -174,7 +174,12 @@ def score_episodes(
         RoboError: what the reward itself refuses.
     """
     rollout = stored_rollout(episodes, reward.camera, reward.signals)
-    answer = reward(rollout)
+    before = reward.state_dict()
+    try:
+        answer = reward(rollout)
+    finally:
+        # Nothing of these episodes stays open, and the next may be of another number.
+        reward.load_state_dict(before)
     name = title or type(reward).__name__
     return [_trace(episode, n, answer, rollout, name) for n, episode in enumerate(episodes)]
 

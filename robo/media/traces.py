@@ -64,6 +64,13 @@ class RewardTrace:
                 )
             if not np.isfinite(value).all():
                 raise VideoError(f"reward trace's {name} holds NaN or infinity, expected numbers")
+        if self.hops is not None:
+            at = np.asarray(self.hops.step)
+            if np.shape(self.hops.value) != at.shape or ((at < 0) | (at > steps)).any():
+                raise VideoError(
+                    f"reward trace's hops are at steps {at.tolist()[:9]}, expected one value each "
+                    f"and steps of 0 ... {steps}"
+                )
         outside = [event for event in self.events if not 0 <= event.step <= steps]
         if outside:
             raise VideoError(

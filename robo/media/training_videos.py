@@ -87,22 +87,23 @@ class TrainingVideos:
 
     def _link(self, trainer: Any, path: Path, step: int, episode: Episode) -> None:
         """An animated preview and the file's place, as a TensorBoard run of its own."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.compat.proto import summary_pb2
         from torch.utils.tensorboard.writer import SummaryWriter
 
         from robo.storage import storage_errors
 
+        protocol: Any = summary_pb2  # its classes are made at import
         outcome = "success" if episode.success else "no success"
         content = path.with_suffix(".gif").read_bytes()
         width, height = (int.from_bytes(content[at : at + 2], "little") for at in (6, 8))
-        image = Summary.Image(
+        image = protocol.Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=content
         )
         folder = trainer.folder.metrics / "videos"
         with storage_errors(folder), SummaryWriter(str(folder)) as log:
             # TensorBoard plays a GIF that comes as an image; add_video would encode it anew.
-            event = Summary(value=[Summary.Value(tag="video/preview", image=image)])
-            log._get_file_writer().add_summary(event, step)
+            value = protocol.Summary.Value(tag="video/preview", image=image)
+            log._get_file_writer().add_summary(protocol.Summary(value=[value]), step)
             text = f"{outcome} after {len(episode)} steps: [{path.name}]({path.resolve().as_uri()})"
             log.add_text("video/link", f"{text}, at `{path}`", step)
 

@@ -74,6 +74,39 @@ def test_writes_the_video(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     assert 0 <= result["final_potential"] <= 1
 
 
+def test_any_rewards_in_columns(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    """Two policies by two rewards: four columns, slow motion, a GIF and a poster."""
+    store, _ = map(str, inputs)
+    arguments = ["--rewards", "environment", "success", "--against", store, "--against-index", "1"]
+    arguments += ["--width", "1600", "--height", "600", "--slow", "2", "--slow-steps", "2-5"]
+    assert main(["video", "--store", store, "--index", "0", *arguments, "--format", "gif",
+                 "--out", str(tmp_path / "run")]) == 0  # fmt: skip
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["video"].endswith(".gif") and Path(result["video"]).stat().st_size > 1000
+    assert Path(result["poster"]).is_file() and result["rerun"] is None
+    shown = [(c["episode"], c["reward"], c["success"]) for c in result["columns"]]
+    assert shown == [
+        (0, "environment", False),
+        (0, "success", False),
+        (1, "environment", True),
+        (1, "success", True),
+    ]
+    assert result["columns"][3]["undiscounted_return"] == 1
+
+
+def test_hops_of_the_grm_are_marked(inputs: tuple[Path, Path]) -> None:
+    """Through a wrapper too; none for rewards without a GRM."""
+    from robo.media.stored import reward_hops
+    from robo.rewards.spec import reward_from_spec
+
+    store, grm = inputs
+    shown = EpisodeStore(store, mode="r")[0]
+    for spec in (f"grm:{grm}", f"delta(raw:{grm})", f"grm:{grm},mode=mean"):
+        hops = reward_hops(shown, reward_from_spec(spec, stride=4))
+        assert hops is not None and hops.step.tolist() == [0, 4, 8, 9]
+    assert reward_hops(shown, reward_from_spec("success")) is None
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -82,6 +115,10 @@ def test_writes_the_video(inputs: tuple[Path, Path], tmp_path: Path) -> None:
         (["--stride", "0"], "at least 1"),
         (["--width", "100"], "too small"),
         (["--fps", "0"], "frame rate"),
+        (["--slow", "0"], "slow motion is 0"),
+        (["--slow-steps", "9-3"], "expected events, all, or steps"),
+        (["--rewards", "nonsense"], "nonsense"),
+        (["--rewards", "shaped:height"], "signal 'height', which the episode"),
     ],
 )
 def test_bad_settings(
