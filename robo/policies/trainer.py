@@ -376,7 +376,13 @@ def make_trainer(
     from robo.policies.asynchronous import make_environments
     from robo.rewards.config import make_reward
 
-    reward = make_reward(config.reward, config.ppo.gamma, config.ppo.timeout)
+    reward = make_reward(
+        config.reward,
+        config.ppo.gamma,
+        config.ppo.timeout,
+        distributed.gather_objects,
+        distributed.rank(),
+    )
     env = make_environments(config, len(distributed.shard(config.num_envs)))
     try:
         return Trainer(config, env, reward, out, callbacks=callbacks, show=show)
