@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from robo.errors import CheckpointError, RoboError
+from robo.perception.clips import Clip
 from robo.perception.compact_video_config import CompactVideoConfig
 from robo.perception.video import VideoEncoder
 from robo.perception.views import to_float
@@ -53,6 +55,10 @@ class CompactVideoNetwork(nn.Module):
     """Tokens of ``tubelet`` frames x ``patch`` x ``patch`` pixels through a transformer."""
 
     place: Tensor
+    average: Tensor
+    """float ``[D]``: mean of pooled features over the training clips."""
+    deviation: Tensor
+    """float ``[D]``: their standard deviation, by which embeddings are divided."""
 
     def __init__(self, config: CompactVideoConfig) -> None:
         """Fresh weights from torch's generator."""
@@ -69,6 +75,9 @@ class CompactVideoNetwork(nn.Module):
         self.embed = nn.Linear(config.tubelet * config.patch**2 * 3, config.size)
         self.encoder = transformer(config.size, config.depth, config.heads)
         self.register_buffer("place", positions(self.shape, config.size), persistent=False)
+        dim = config.size * config.segments * len(config.views)
+        self.register_buffer("average", torch.zeros(dim))
+        self.register_buffer("deviation", torch.ones(dim))
 
     def patches(self, clips: Tensor) -> Tensor:
         """Pixels of each token, float ``[B, P, tubelet*patch*patch*3]``, of uint8 clips.
@@ -126,7 +135,24 @@ class CompactVideoEncoder(VideoEncoder):
         """Height and width of the images that it reads, pixels."""
         self.dim = config.size * config.segments * len(config.views)
         self.device, self.max_batch = torch.device(device), max_batch
-        self.name = f"compact:{checksum(self._tensors())[:16]}:{config.segments}"
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Kind, digest of the weights."""
+        return f"compact:{checksum(self._tensors())[:16]}"
+
+    def standardise(self, clips: Sequence[Clip]) -> None:
+        """Give the embeddings of ``clips`` zero mean and unit deviation in every dimension.
+
+        What all rollouts have in common is most of a mean over tokens; distances are to say in
+        what they differ.
+        """
+        with torch.no_grad():
+            self.network.average.zero_()
+            self.network.deviation.fill_(1.0)
+            found = self.embed(clips)
+            self.network.average.copy_(found.mean(0))
+            self.network.deviation.copy_(found.std(0).clamp(min=1e-6))
 
     def _tensors(self) -> dict[str, Tensor]:
         state = self.network.state_dict()
@@ -134,7 +160,9 @@ class CompactVideoEncoder(VideoEncoder):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Pooled features ``[B, D]``."""
-        return self.network.pool(self.network(self.network.patches(batch)))
+        network = self.network
+        pooled = network.pool(network(network.patches(batch)))
+        return (pooled - network.average) / network.deviation
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``video_encoder.json`` into ``folder``, atomically.

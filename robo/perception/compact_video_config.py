@@ -17,7 +17,7 @@ class CompactVideoConfig:
     """Image height in pixels, a multiple of ``patch``."""
     width: int = 64
     """Image width in pixels, a multiple of ``patch``."""
-    frames: int = 16
+    frames: int = 8
     """Frames sampled from a rollout, a multiple of ``tubelet``."""
     tubelet: int = 2
     """Frames in a token."""

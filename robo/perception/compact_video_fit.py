@@ -1,8 +1,10 @@
 """Train the compact video encoder by masked latent prediction on stored episodes.
 
 No labels, no outcomes: hidden tokens are predicted as features of a slowly moving copy of the
-encoder (its moving average, after layer norm). Half of the steps hide places throughout the
-clip, the other half everything after a moment, so that what will happen matters too.
+encoder (its moving average), each token standardised over the batch: most of a token is where it
+is and what always stands there, which would be predicted without looking. Half of the steps hide
+places throughout the clip, the other half everything after a moment, so that what will happen
+matters too.
 """
 
 from __future__ import annotations
@@ -120,8 +122,8 @@ def fit_video_encoder(
 
     Returns:
         The encoder, and the training summary: ``iterations``, ``loss_first``, ``loss_last``,
-        ``spread`` (standard deviation of features between tokens, relative to their size; near 0
-        would be collapse), ``seconds``, ``parameters``, ``episodes``, ``seed``.
+        ``spread`` (deviation of embeddings between episodes over their size, before they are
+        standardised; 0 would be collapse), ``seconds``, ``parameters``, ``episodes``, ``seed``.
 
     Raises:
         StoreError: too few episodes with frames.
@@ -147,8 +149,7 @@ def fit_video_encoder(
         patches = network.patches(draw_clips(clips, config, rng).to(config.device))
         seen, hidden = (part.to(config.device) for part in draw_mask(network, config, rng))
         with torch.no_grad():
-            wanted = target(patches)[:, hidden]
-            wanted = functional.layer_norm(wanted, wanted.shape[-1:])
+            wanted = standardised(target(patches)[:, hidden])
         found = predictor(network(patches, seen), network.place, seen, hidden)
         loss = functional.l1_loss(found, wanted)
         optimiser.zero_grad(set_to_none=True)
@@ -166,17 +167,24 @@ def fit_video_encoder(
             on_progress(iteration + 1, losses[-1])
     tail = max(1, len(losses) // 10)
     encoder = CompactVideoEncoder(target, config.device)
+    encoder.standardise(clips)
     encoder.summary = {
         "iterations": len(losses),
         "loss_first": float(np.mean(losses[:tail])),
         "loss_last": float(np.mean(losses[-tail:])),
-        "spread": _spread(encoder, clips[:32]),
+        "spread": float(encoder.network.deviation.mean() / encoder.network.average.abs().mean()),
         "seconds": time.perf_counter() - began,
         "parameters": sum(parameter.numel() for parameter in target.parameters()),
         "episodes": len(clips),
         "seed": config.seed,
     }
     return encoder, dict(encoder.summary)
+
+
+def standardised(features: Tensor) -> Tensor:
+    """Features ``[B, K, size]`` less their mean over the batch, by their common deviation."""
+    centred = features - features.mean(0, keepdim=True)
+    return centred / centred.square().mean((0, 2), keepdim=True).sqrt().clamp(min=1e-6)
 
 
 def _rate(fraction: float) -> float:
@@ -195,9 +203,3 @@ def _follow(
     momentum = first + (last - first) * fraction
     for slow, fast in zip(target.parameters(), network.parameters(), strict=True):
         slow.lerp_(fast, 1.0 - momentum)
-
-
-def _spread(encoder: CompactVideoEncoder, clips: list[Clip]) -> float:
-    embedding = encoder.embed(clips)
-    size = float(embedding.square().mean().sqrt())
-    return float(embedding.std(dim=0).mean()) / max(size, 1e-12)

@@ -45,7 +45,8 @@ class EmbeddingCache:
 
     def embed(self, clips: Sequence[Clip]) -> Tensor:
         """What ``encoder.embed`` gives, ``[E, D]``; only clips not seen before are encoded."""
-        keys = [clip_key(self.encoder.name, clip) for clip in clips]
+        name = self.encoder.name
+        keys = [clip_key(name, clip) for clip in clips]
         found = {key: self._find(key) for key in dict.fromkeys(keys)}
         missing = [key for key, embedding in found.items() if embedding is None]
         first = {key: index for index, key in reversed(list(enumerate(keys)))}

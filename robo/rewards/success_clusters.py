@@ -50,7 +50,9 @@ def cluster(points: np.ndarray, space: Space = "pca") -> Clusters:
     """Find the clusters of ``points [n, D]``, n at least 1.
 
     DBSCAN at the scales that nearest-neighbour distances offer; the scale with the best mean
-    silhouette wins. Where no clustering is convincing, all points are one cluster.
+    silhouette wins. Where no clustering is convincing (successes that differ by degrees, as those
+    from random initial states do), they are cut into about sqrt(n) parts by Ward's method; fewer
+    than four are a centre each.
 
     Args:
         points: finite numbers.
@@ -70,7 +72,8 @@ def cluster(points: np.ndarray, space: Space = "pca") -> Clusters:
     if not distance.max() > 1e-9 * max(1.0, float(np.abs(points).max())):
         return _one(points, "one point (all successes are equal)")
     if count < 4:
-        return _one(points, f"mean (fallback: {count} successes are too few to cluster)")
+        own = f"each success (fallback: {count} are too few to cluster)"
+        return Clusters(points.copy(), np.arange(count), 0.0, own)
     best, quality, scale = None, MINIMUM_SILHOUETTE, 0.0
     for eps in _scales(distance):
         labels = _dbscan(distance, eps)
@@ -78,7 +81,8 @@ def cluster(points: np.ndarray, space: Space = "pca") -> Clusters:
         if found > quality:
             best, quality, scale = labels, found, eps
     if best is None:
-        return _one(points, "mean (fallback: no clusters stand out)")
+        labels, parts = _ward(projected), round(count**0.5)
+        return _clusters(points, labels, 0.0, f"{parts} parts (fallback: no clusters stand out)")
     return _clusters(points, best, scale, f"dbscan on {space}, silhouette {quality:.2f}")
 
 
@@ -136,6 +140,12 @@ def _dbscan(distance: np.ndarray, eps: float) -> np.ndarray:
     from sklearn.cluster import DBSCAN
 
     return DBSCAN(eps=eps, min_samples=2, metric="precomputed").fit_predict(distance)
+
+
+def _ward(points: np.ndarray) -> np.ndarray:
+    from sklearn.cluster import AgglomerativeClustering
+
+    return AgglomerativeClustering(round(len(points) ** 0.5)).fit_predict(points)
 
 
 def _silhouette(distance: np.ndarray, labels: np.ndarray) -> float:
