@@ -251,7 +251,8 @@ class SRPOReward:
 
 def clips_of(frames: Frames, episodes: list[int]) -> list[Clip]:
     """The frames of each episode in order, keyed by the episode's own id."""
-    order = torch.argsort(frames.episode, stable=True)
+    # Within a chunk of actions the last frame of an episode shares its step with earlier ones.
+    order = torch.argsort(2 * frames.episode + frames.final.long(), stable=True)
     ids, counts = frames.episode[order].unique_consecutive(return_counts=True)
     ends = counts.cumsum(0)
     where = {
