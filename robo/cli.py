@@ -39,6 +39,9 @@ COMMANDS = {
     "fit clip": Entry(
         "robo.commands.fit_clip", "FitClip", "Fit an image-text model to a domain of frames"
     ),
+    "fit video-encoder": Entry(
+        "robo.commands.fit_video", "FitVideoEncoder", "Fit a compact video encoder to episodes"
+    ),
     "score": Entry("robo.commands.score", "Score", "Score stored episodes with a reward model"),
     "train": Entry("robo.commands.train", "Train", "Train a policy by PPO on any reward"),
     "evaluate": Entry("robo.commands.evaluate", "Evaluate", "Success rate of a trained policy"),

@@ -72,6 +72,16 @@ class PPOConfig:
     """Zero mean and unit standard deviation per minibatch."""
     normalise_observation: bool = True
     """Learn the running mean and variance that the policy normalises observations by."""
+    advantage: Literal["gae", "group"] = "gae"
+    """gae: by a critic. group: each episode against the others of its group, which share task and
+    initial state (GRPO, SRPO): no critic, no discount; needs --group-size."""
+    clip_range_high: float | None = None
+    """Probability ratios count up to 1 + this, where it differs from clip_range (SRPO: 0.28)."""
+    reference_kl: float = 0.0
+    """Weight of KL(policy || the policy that training began with) per step."""
+    group_success: tuple[float, float] = (0.0, 1.0)
+    """group: groups whose share of successes is outside are left out (SRPO's code: 0.1 0.9); those
+    in which all rewards are equal always are."""
     timeout: Literal["bootstrap", "keep"] = "bootstrap"
     """bootstrap: a time-out is no end of the task, V of its last state counts. keep: it ends the
     finite-horizon task, and shaping keeps its potential (not policy-invariant)."""
@@ -90,7 +100,19 @@ class PPOConfig:
         for name in ("epochs", "minibatch_size", "chunk_size", "reference_minibatch_size"):
             if getattr(self, name) < 1:
                 raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected at least 1")
+        if self.reference_kl > 0 and self.normalise_observation:
+            raise RoboError(
+                "PPO's reference_kl compares policies that read the same inputs: set "
+                "--ppo.no-normalise-observation"
+            )
         if self.learning_rate_schedule == "kl_adaptive" and self.target_kl is None:
             raise RoboError(
                 "PPO's kl_adaptive schedule needs a target_kl: set --ppo.target-kl (Roach: 0.015)"
             )
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether the loss has a part that the hand-written gradients lack."""
+        return (
+            self.advantage == "group" or self.clip_range_high is not None or self.reference_kl > 0
+        )

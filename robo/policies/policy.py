@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class Policy(nn.Module):
 
     log_std: nn.Parameter | None
     """Logarithm of the standard deviation ``[A]``; None where the distribution has none."""
+    chunk: int = 1
+    """Actions that one call of :meth:`act` plans, for as many steps; they come joined."""
 
     def __init__(
         self,
@@ -59,9 +62,13 @@ class Policy(nn.Module):
 
     @property
     def flat(self) -> Tensor:
-        """All parameters as one vector of which they are views."""
+        """All trained parameters as one vector of which they are views."""
         self._flat = networks.flat_parameters(self, self._flat)
         return self._flat
+
+    def trained_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that a learner changes, in the order of :attr:`flat`."""
+        return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
     @property
     @abstractmethod

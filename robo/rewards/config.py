@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from robo.errors import CheckpointError, RoboError
 from robo.rewards.language_config import LanguageGoalConfig
+from robo.rewards.srpo_config import SRPOConfig
 
 if TYPE_CHECKING:
     from robo.rewards.base import Reward
@@ -31,6 +33,7 @@ class RewardConfig:
         "environment",
         "success",
         "grm",
+        "srpo",
         "route_completion",
         "roach",
         "additive",
@@ -68,6 +71,8 @@ class RewardConfig:
     """Which of CaRL's nuPlan rewards; kind nuplan only."""
     language: LanguageGoalConfig = field(default_factory=LanguageGoalConfig)
     """Goals in words; kinds language_goal, vlm_sr, roboclip, vlm_rm, lord and lord_speed."""
+    srpo: SRPOConfig = field(default_factory=SRPOConfig)
+    """Kind srpo: failures paid by how near their videos came to those of successes."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -81,13 +86,22 @@ class RewardConfig:
             )
 
 
-def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Reward:
+def make_reward(
+    config: RewardConfig,
+    gamma: float,
+    timeout: TimeoutRule,
+    gather: Callable[[Any], list[Any]] | None = None,
+    rank: int = 0,
+) -> Reward:
     """Build the reward that a configuration names.
 
     Args:
         config: reward settings.
         gamma: the learner's discount.
         timeout: the learner's time-out rule, "bootstrap" or "keep".
+        gather: the values of all ranks on every rank, for rewards that judge rollouts by each
+            other; None in a run of one process.
+        rank: which of them is this one's.
 
     Returns:
         The reward; its ``camera`` is the schedule that the environment must render.
@@ -106,6 +120,10 @@ def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Rew
         return SuccessReward()
     if config.kind in LANGUAGE_KINDS:
         return _language_reward(config)
+    if config.kind == "srpo":
+        from robo.rewards.srpo_reward import make_srpo_reward
+
+        return make_srpo_reward(config.srpo, config.stride, config.device, gather, rank)
     if config.kind != "grm":
         return _driving_reward(config)
     if config.grm is None:
