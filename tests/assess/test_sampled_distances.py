@@ -90,7 +90,8 @@ def test_all_three_with_resets_of_the_simulator(reach):
         assert matrix.min() >= 0 and matrix.max() <= 1
         first = dict(zip(found["names"], matrix[0], strict=True))
         assert first["shaped"] < 1e-4 and first["heavily shaped"] < 1e-4, kind
-        assert first["naive"] > 0.1 and first["raw"] > 0.1, kind
+        # Success outweighs what a short step adds to raw progress; alone, that is far away.
+        assert first["naive"] > 0.02 and first["raw"] > 0.1, kind
         assert first["nothing"] == pytest.approx(0.5), kind
 
 
