@@ -52,12 +52,14 @@ SIMULATORS = {
             "route_min_length": 60.0,
             "route_max_length": 110.0,
             "route_outside_junctions": True,
-            "vehicles": 12,
+            "vehicles": 8,
             "pedestrians": 0,
             "birdseye_size": 64,
             "pixels_per_metre": 1.0,
             "metres_behind": 16.0,
             "time_limit": 40.0,
+            "start_timeout": 300.0,  # on a busy machine
+            "tick_timeout": 60.0,
         },
     ),
 }
