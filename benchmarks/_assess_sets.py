@@ -52,12 +52,14 @@ SIMULATORS = {
             "route_min_length": 60.0,
             "route_max_length": 110.0,
             "route_outside_junctions": True,
-            "vehicles": 0,
+            "vehicles": 8,
             "pedestrians": 0,
             "birdseye_size": 64,
             "pixels_per_metre": 1.0,
             "metres_behind": 16.0,
             "time_limit": 40.0,
+            "start_timeout": 300.0,  # on a busy machine
+            "tick_timeout": 60.0,
         },
     ),
 }
@@ -92,7 +94,9 @@ class RouteDriver:
         wanted = self.speed
         lane = slice(int(column) - 1, int(column) + 3)
         lights, signs = raster[5, row - 12 : row - 2, lane], raster[6, row - 8 : row, lane]
-        if self.style != "reckless" and ((lights >= 170).any() or (signs > 0).any()):
+        cars = raster[3, row - 12 : row - 3, lane]
+        halt = (lights >= 170).any() or (signs > 0).any() or (cars > 0).any()
+        if halt and self.style != "reckless":
             wanted = 0.0
         pedal = float(np.clip(0.4 * (wanted - float(state[4])), -1, 1))
         return steer, pedal
@@ -261,11 +265,86 @@ def fitting(
     )
 
 
-def rewards_of(simulator: Simulator, grm: str) -> list[str]:
-    """Every reward of robo that the simulator's episodes may suffice for, by its text."""
-    names = ["success", f"grm:{grm}", f"naive:{grm}", f"difference:{grm}"]
+def captions_of(name: str) -> Any:
+    """What frames of a simulator are called, for its image-text model."""
+    from robo.rewards.captions import CaptionSet, Scene, caption_set
+
+    if name in ("mujoco", "carla-standin"):
+        return caption_set("lifting" if name == "mujoco" else "driving")
+    return CaptionSet(
+        name="placing",
+        signals=("goal_fraction", "gripper_distance"),
+        scenes=(
+            Scene(
+                "placed",
+                lambda signals: signals["goal_fraction"] >= 1,
+                (
+                    "the {soup|can|object} {is|lies|stands} in the {basket|box}",
+                    "the {task|job} is {done|solved}",
+                    "the {robot|gripper} has put the {soup|can|object} into the {basket|box}",
+                ),
+                ("the robot has put an object into a basket",),
+            ),
+            Scene(
+                "far",
+                lambda signals: (
+                    (signals["goal_fraction"] < 1) & (signals["gripper_distance"] > 0.1)
+                ),
+                (
+                    "the {robot|gripper} is {far|away} from the {soup|can|object}",
+                    "the {soup|can|object} {lies|stands|is} on the {floor|table}",
+                    "the {basket|box} is {empty|without the soup}",
+                ),
+                ("an object stands on the floor, the basket is empty",),
+            ),
+            Scene(
+                "carried",
+                lambda signals: (
+                    (signals["goal_fraction"] < 1) & (signals["gripper_distance"] < 0.06)
+                ),
+                (
+                    "the {robot|gripper} {holds|carries|has} the {soup|can|object}",
+                    "the {soup|can|object} is in the {gripper|hand}",
+                ),
+            ),
+        ),
+        positive="placed",
+        negative="far",
+    )
+
+
+def rewards_of(name: str, grm: str, clip: str) -> dict[str, str]:
+    """Every reward of robo, as the table names it, to its text for robo assess.
+
+    Args:
+        name: of the simulator.
+        grm: folder of its reward model.
+        clip: folder of its image-text model.
+    """
+    simulator, captions = SIMULATORS[name], captions_of(name)
+    positive, negative = (
+        next(text for text in captions.scenes[captions.index(scene)].wording if "," not in text)
+        for scene in (captions.positive, captions.negative)
+    )
+    driving = name == "carla-standin"
+    language = (
+        f"language_goal:{clip},language.preset=fitted,language.positive={positive},"
+        f"language.negative={negative},language.image.view={captions.view},"
+        f"language.image.height={SIZE},language.image.width={SIZE},"
+        + ("language.form=driving" if driving else "language.form=manipulation,"
+           "language.state_term=success")
+    )  # fmt: skip
+    srpo = f"srpo,srpo.views={simulator.views[0]},srpo.size={SIZE}"
+    found = {
+        "success": "success",
+        "GRM, shaped": f"grm:{grm}",
+        "language goal": language,
+        "SRPO": srpo,
+        "route completion": "route_completion",
+        "naive, GRM": f"naive:{grm}",
+        "plain difference, GRM": f"difference:{grm}",
+    }
     if simulator.progress:
-        names += [f"naive:{simulator.progress}", f"route_completion:{simulator.progress}"]
-    else:
-        names += ["route_completion"]
-    return names
+        found["route completion"] = f"route_completion:{simulator.progress}"
+        found["naive, true progress"] = f"naive:{simulator.progress}"
+    return found

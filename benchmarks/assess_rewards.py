@@ -2,9 +2,11 @@
 
     python benchmarks/assess_rewards.py
 
-Per simulator: demonstrations and failures to fit a compact General Reward Model on, others to
-assess all rewards on, and a page of robo assess under the work folder. Raw progress has to be
-caught by the loop and the idle probe everywhere. Interrupt and repeat the command: it goes on.
+Per simulator: demonstrations and failures to fit a compact General Reward Model and a small
+image-text model on, others to assess all rewards on, and a page of robo assess under the work
+folder. Off the road, route completion takes the task's true progress as its route. Raw progress
+has to be caught by the loop and the idle probe everywhere. Interrupt and repeat the command: it
+goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from _assess_sets import SIMULATORS, record, rewards_of
+from _assess_sets import SIMULATORS, captions_of, record, rewards_of
 from _study import Run, Study, execute, machine, one_thread, publish
 
 FIGURES = ("voc_plus", "voc_minus", "voc_failures", "auc", "false_positive_rate", "kendall_tau_b")
@@ -39,6 +41,8 @@ class Options:
     """Failures per task that rewards are assessed on."""
     grm_iterations: int | None = None
     """Training steps of the reward model; None for the default."""
+    clip_iterations: int | None = None
+    """Training steps of the image-text model; None for the default."""
     resamples: int = 500
     """Bootstrap resamples of episodes."""
     gamma: float = 0.99
@@ -55,7 +59,7 @@ class Options:
 
 def do_stage(run: Run, folder: Path) -> dict[str, Any]:
     """Do a stage, by the first word of its name."""
-    work = {"store": record_stage, "grm": fit_stage, "assess": assess_stage}
+    work = {"store": record_stage, "grm": fit_stage, "clip": clip_stage, "assess": assess_stage}
     return work[run.name.partition("-")[0]](run, folder)
 
 
@@ -79,17 +83,30 @@ def fit_stage(run: Run, folder: Path) -> dict[str, Any]:
     return fit(FitGRM(Path(given["store"]), config, threads=1, out=folder / "grm"))
 
 
+def clip_stage(run: Run, folder: Path) -> dict[str, Any]:
+    """Fit an image-text model. Settings: simulator, store, iterations, seed."""
+    from robo.data import EpisodeStore
+    from robo.perception.clip_config import ClipFitConfig
+    from robo.rewards.language_fit import fit_clip
+
+    given = run.settings
+    config = ClipFitConfig(seed=given["seed"])
+    if given["iterations"] is not None:
+        config = ClipFitConfig(seed=given["seed"], iterations=given["iterations"])
+    episodes = EpisodeStore(given["store"], mode="r")
+    return fit_clip(episodes, captions_of(given["simulator"]), config, folder / "clip")
+
+
 def assess_stage(run: Run, folder: Path) -> dict[str, Any]:
-    """Assess all rewards. Settings: simulator, store, grm, gamma, resamples."""
+    """Assess all rewards. Settings: simulator, store, grm, clip, gamma, resamples."""
     from robo.commands.assess import Assess
     from robo.storage import plain
 
     given = run.settings
-    simulator = SIMULATORS[given["simulator"]]
     command = Assess(
-        tuple(rewards_of(simulator, given["grm"])),
+        tuple(rewards_of(given["simulator"], given["grm"], given["clip"]).values()),
         Path(given["store"]),
-        truth=simulator.progress,
+        truth=SIMULATORS[given["simulator"]].progress,
         gamma=given["gamma"],
         resamples=given["resamples"],
         out=folder,
@@ -117,15 +134,19 @@ def stages(options: Options, study: Study) -> Iterator[list[Run]]:
     ]
     yield [
         Run(
-            f"grm-{name}",
+            f"{model}-{name}",
             {
                 "simulator": name,
                 "store": str(study.folder / f"store-{name}-fit" / "episodes"),
-                "iterations": options.grm_iterations,
+                "iterations": iterations,
                 "seed": options.seed,
             },
         )
         for name in options.simulators
+        for model, iterations in (
+            ("grm", options.grm_iterations),
+            ("clip", options.clip_iterations),
+        )
     ]
     yield [
         Run(
@@ -134,6 +155,7 @@ def stages(options: Options, study: Study) -> Iterator[list[Run]]:
                 "simulator": name,
                 "store": str(study.folder / f"store-{name}-assess" / "episodes"),
                 "grm": str(study.folder / f"grm-{name}" / "grm"),
+                "clip": str(study.folder / f"clip-{name}" / "clip"),
                 "gamma": options.gamma,
                 "resamples": options.resamples,
             },
@@ -148,11 +170,13 @@ def tell(run: Run, result: dict[str, Any] | None) -> None:
     print(f"{run.name}: {took}", flush=True)
 
 
-def rows_of(name: str, result: dict[str, Any], grm: str) -> list[dict[str, Any]]:
+def rows_of(run: Run, result: dict[str, Any]) -> list[dict[str, Any]]:
     """A row per reward of one simulator."""
-    rows = []
-    for text, found in result["rewards"].items():
-        row: dict[str, Any] = {"simulator": name, "reward": text.replace(grm, "GRM")}
+    name, rows = run.settings["simulator"], []
+    texts = rewards_of(name, run.settings["grm"], run.settings["clip"])
+    for label, text in texts.items():
+        found = result["rewards"][text]
+        row: dict[str, Any] = {"simulator": name, "reward": label}
         if "refused" in found:
             rows.append({**row, "refused": found["refused"]})
             continue
@@ -188,9 +212,9 @@ def main(options: Options) -> int:
     for run in done:
         result = study.result(run) or {}
         name = run.settings["simulator"]
-        rows += rows_of(name, result, run.settings["grm"])
+        rows += rows_of(run, result)
         episodes[name] = {key: result[key] for key in ("episodes", "successes", "tasks", "actors")}
-    naive = [row for row in rows if row["reward"].startswith("naive:")]
+    naive = [row for row in rows if row["reward"].startswith("naive")]
     publish(
         {
             "benchmark": "assess_rewards",

@@ -24,8 +24,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 import tyro
 from _study import Run, Study, execute, machine, one_thread, publish
+
+from robo.rewards.success import Memoryless
+from robo.rollout import RewardTerms, Rollout
 
 if TYPE_CHECKING:
     from robo.rewards.base import Reward
@@ -80,15 +84,11 @@ def dense(fault: str, member: int, seed: int, as_potential: bool = False) -> Rew
         seed: of the spikes.
         as_potential: the state's value in place of what a step pays, for shaping.
     """
-    import torch
-
-    from robo.rewards.success import Memoryless
-    from robo.rollout import RewardTerms, Rollout
 
     class Dense(Memoryless):
         """Reads true progress and errs."""
 
-        signals = ("progress",)
+        signals: tuple[str, ...] = ("progress",)
 
         def __init__(self) -> None:
             self.generator = torch.Generator().manual_seed(1000 * seed + member)
@@ -108,10 +108,8 @@ def dense(fault: str, member: int, seed: int, as_potential: bool = False) -> Rew
     return Dense()
 
 
-def changes(p: Any, rollout: Any) -> Any:
+def changes(p: Any, rollout: Rollout) -> torch.Tensor:
     """Change of progress in each step; the first step of an episode pays none."""
-    import torch
-
     before = torch.cat([p[:1], p[:-1]])
     same = torch.cat([torch.zeros_like(rollout.episode[:1]), rollout.episode[:-1]])
     return torch.where(same == rollout.episode, p - before, torch.zeros_like(p))
@@ -122,10 +120,7 @@ def potential_of(fault: str, seed: int) -> Any:
 
     Spikes are added to the potential of the state that is reached.
     """
-    import torch
-
     from robo.rewards.potential import SignalPotential
-    from robo.rewards.robust.wrapper import WrapperError
 
     reading = dense(fault, 0, seed, as_potential=True)
     generator = torch.Generator().manual_seed(7000 + seed)
@@ -133,9 +128,7 @@ def potential_of(fault: str, seed: int) -> Any:
     class Faulty(SignalPotential):
         """True progress with the fault."""
 
-        def __call__(self, rollout: Any) -> Any:
-            if self.signal not in rollout.signals:
-                raise WrapperError(f"the task gives no signal {self.signal!r}")
+        def __call__(self, rollout: Rollout) -> Any:
             value = reading(rollout).total
             if fault == "spikes":
                 hit = torch.rand(value.shape, generator=generator) < 0.01
@@ -178,30 +171,19 @@ def make_reward(fault: str, wrapper: str, seed: int, gamma: float, timeout: Any)
     return made[wrapper]()
 
 
-class Sum:
+class Sum(Memoryless):
     """The sum of rewards that read no frames, with the terms of all."""
-
-    camera, critic_feature_dim, gamma, timeout = None, 0, None, None
 
     def __init__(self, parts: list[Any]) -> None:
         """Add ``parts``."""
         self.parts = parts
         self.signals = tuple(dict.fromkeys(name for part in parts for name in part.signals))
 
-    def __call__(self, rollout: Any) -> Any:
+    def __call__(self, rollout: Rollout) -> RewardTerms:
         """Sum of the totals."""
-        from robo.rollout import RewardTerms
-
         found = [part(rollout) for part in self.parts]
         terms = {name: value for one in found for name, value in one.terms.items()}
-        return RewardTerms(sum(one.total for one in found), terms)  # type: ignore[arg-type]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing is remembered."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+        return RewardTerms(torch.stack([one.total for one in found]).sum(0), terms)
 
 
 def hierarchy_weights(fault: str, seed: int) -> Any:
@@ -209,8 +191,6 @@ def hierarchy_weights(fault: str, seed: int) -> Any:
 
     The episodes are the scripted expert's with much noise, so that some fail.
     """
-    import torch
-
     from robo.assess.replay import score
     from robo.policies.recorder import record_episodes
     from robo.rewards.robust.hierarchy import fit_weights
@@ -343,5 +323,5 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    one_thread()
+    one_thread()  # of the processes that do the runs
     sys.exit(main(tyro.cli(Options, description=__doc__)))

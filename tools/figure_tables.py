@@ -310,13 +310,13 @@ def assess_rewards(data: dict[str, Any]) -> str:
     rows = []
     for row in data["rows"]:
         if "refused" in row:
-            rows.append([row["simulator"], f"`{row['reward']}`", "refused", *["-"] * 5])
+            rows.append([row["simulator"], row["reward"], "refused", *["-"] * 5])
             continue
         caught = ", ".join(name.replace("_", " ") for name in row["caught"]) or "none"
         rows.append(
             [
                 row["simulator"],
-                f"`{row['reward']}`",
+                row["reward"],
                 caught,
                 decimal(100 * row["loop_income"], sign="+"),
                 decimal(100 * row["idle_income"], sign="+"),

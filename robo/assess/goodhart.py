@@ -111,7 +111,8 @@ def gap_of_run(
     steps = sorted(set(curves[0]) & set(curves[1]))
     if len(steps) < 2:
         raise RoboError(f"{metrics} holds {len(steps)} common points of {reward} and {gold}")
-    return goodhart_gap(steps, *([curve[s] for s in steps] for curve in curves), tolerance)
+    learned, true = ([curve[step] for step in steps] for curve in curves)
+    return goodhart_gap(steps, learned, true, tolerance)
 
 
 def _scores(values: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def assess_reward(
     threshold = None
     if success[usable].any():
         threshold = operating_threshold(evidence.score[usable], success[usable], evidence.recall)
-    probes = run_probes(reward, episodes, options.probes) if successes else []
+    probes = run_probes(reward, episodes, options.probes, scored) if successes else []
     result = {
         "figures": all_figures(evidence),
         "probes": probes,

@@ -48,6 +48,8 @@ class Assess:
     """Steps of each such trial; STARC's values look this far."""
     hold: int = 1
     """Environment steps that an action of a trial is held for."""
+    runs: tuple[Path, ...] = ()
+    """Training runs whose Goodhart gap is shown: return under the reward against success."""
     resamples: int = 500
     """Bootstrap resamples of whole episodes; 0 makes no intervals."""
     seed: int = 0
@@ -102,6 +104,10 @@ class Assess:
         if self.transitions:
             console.print("sampling distances")
             result["distances"] = self.distances(episodes)
+        if self.runs:
+            from robo.assess.goodhart import gap_of_run
+
+            result["goodhart"] = {str(run): gap_of_run(run / "metrics") for run in self.runs}
         if self.out is not None:
             write_page(self.out / PAGE, result)
             result["page"] = str(self.out / PAGE)

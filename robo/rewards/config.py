@@ -49,10 +49,14 @@ class RewardConfig:
         "revolve",
         "chen",
         "asap",
+        "composed",
     ] = "environment"
     """The environment's own reward, its sparse success, success shaped by a GRM; for driving
     CaRL's route completion, and Roach's, CaRL's additive and nuPlan's to compare with; VLM-RL's
-    language goal, and from vlm_sr on the rewards that it is compared with."""
+    language goal, and from vlm_sr on the rewards that it is compared with; composed, any reward
+    by a line of text."""
+    composed: str = ""
+    """Kind composed: wrappers around others, such as delta(raw:progress); see docs/assess.md."""
     grm: Path | None = None
     """Folder of a fitted GRM (robo fit grm); needed by kind grm only."""
     mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
@@ -124,6 +128,10 @@ def make_reward(
         from robo.rewards.srpo_reward import make_srpo_reward
 
         return make_srpo_reward(config.srpo, config.stride, config.device, gather, rank)
+    if config.kind == "composed":
+        from robo.rewards.spec import reward_from_spec
+
+        return reward_from_spec(config.composed, gamma, timeout, config.stride)
     if config.kind != "grm":
         return _driving_reward(config)
     if config.grm is None:

@@ -42,7 +42,7 @@ def test_shaping_and_scale_cost_nothing():
 
 def test_starc_ranks_random_processes_as_regret_does():
     generator = np.random.default_rng(1)
-    rows = [made(generator, generator.uniform()) for _ in range(80)]
+    rows = [made(generator, generator.uniform()) for _ in range(50)]
     distance = [float(starc(gold, second, t, GAMMA)) for t, gold, second in rows]
     regret = [worst_case_regret(gold, second, t, GAMMA) for t, gold, second in rows]
     assert float(spearman(distance, regret)) >= 0.5

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from torch.utils.tensorboard.writer import SummaryWriter
 
 from robo.cli import main
 from robo.data import EpisodeStore
@@ -57,8 +58,13 @@ class Balanced(HTMLParser):
 def test_assess_writes_json_a_table_and_a_page(store, tmp_path, capsys):
     out = tmp_path / "out"
     rewards = ["success", "naive:progress", "delta(raw:progress)", "route_completion"]
+    with SummaryWriter(str(tmp_path / "run" / "metrics")) as writer:
+        for step, paid, won in ((10, 0.0, 0.0), (20, 1.0, 0.9), (30, 2.0, 0.1)):
+            writer.add_scalar("episode/return", paid, step)
+            writer.add_scalar("episode/success", won, step)
     code = main(
         ["assess", *rewards, "--episodes", str(store), "--truth", "progress", "--resamples", "20",
+         "--transitions", "16", "--branches", "0", "--runs", str(tmp_path / "run"),
          "--out", str(out), "--json"]
     )  # fmt: skip
     printed = capsys.readouterr()
@@ -68,6 +74,9 @@ def test_assess_writes_json_a_table_and_a_page(store, tmp_path, capsys):
     assert result["rewards"]["naive:progress"]["caught"] == ["loop_income", "idle_income"]
     assert result["rewards"]["delta(raw:progress)"]["caught"] == []
     assert "delta_route_completion" in result["rewards"]["route_completion"]["refused"]
+    assert result["goodhart"][str(tmp_path / "run")]["divergence_step"] == 30
+    assert result["distances"]["dard"] is None
+    assert result["distances"]["names"] == ["success", "naive:progress", "delta(raw:progress)"]
     assert result["successes"] == 3 and result["rewards"]["success"]["figures"]["auc"]["value"] == 1
     for word in ("auc", "loop_income", "2: naive:progress"):
         assert word in printed.err
@@ -77,6 +86,7 @@ def test_assess_writes_json_a_table_and_a_page(store, tmp_path, capsys):
     assert parser.open == []
     links = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert all(link.startswith("data:") for link in links)  # self-contained
+    assert "EPIC" in page and "diverges from step 30" in page
     assert page.count("delta(raw:progress)") > 5 and "NaN" not in page and "None" not in page
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from robo.errors import CheckpointError
-from robo.rewards.config import RewardConfigError
+from robo.rewards.config import RewardConfig, RewardConfigError, make_reward
 from robo.rewards.driving import NuplanReward
 from robo.rewards.naive import NaiveProgressReward
 from robo.rewards.progress_route import ProgressRouteReward
-from robo.rewards.robust.clip_delta import DeltaReward
+from robo.rewards.robust.clip_delta import ClippedReward, DeltaReward
 from robo.rewards.robust.ensemble import EnsembleReward
 from robo.rewards.robust.gated import GatedReward
 from robo.rewards.route_completion import RouteCompletionReward
@@ -66,6 +66,17 @@ def test_options_reach_the_reward():
 def test_what_cannot_be_read_is_named(text, said):
     with pytest.raises(RewardConfigError, match=said):
         reward_from_spec(text)
+
+
+def test_the_text_of_a_training_run():
+    config = RewardConfig(
+        kind="composed", composed="clipped[threshold=0.5](raw:progress)", stride=3
+    )
+    reward = make_reward(config, 0.9, "keep")
+    assert isinstance(reward, ClippedReward) and reward.threshold == 0.5
+    assert reward.inner["dense"].potential.stride == 3
+    with pytest.raises(RewardConfigError, match="KIND"):
+        make_reward(RewardConfig(kind="composed"), 0.9, "keep")
 
 
 def test_a_missing_model_is_named():
