@@ -22,8 +22,10 @@ Format = Literal["hdf5", "lerobot", "videos"]
 
 @dataclass(frozen=True)
 class DataImport:
-    """Append a data set of another format to an episode store: robomimic or LIBERO HDF5, LeRobot
-    v3.0, or a folder of videos with JSON labels."""
+    """Append a data set of another format to an episode store.
+
+    robomimic's or LIBERO's HDF5, LeRobot v3.0, or a folder of videos with JSON labels.
+    """
 
     source: tyro.conf.Positional[Path]
     """The HDF5 file, or the folder of the data set."""

@@ -34,7 +34,7 @@ def has_final_state(episode: Episode) -> bool:
 
 
 def pack(text: str) -> Any:
-    """``text`` as a JSON value; long texts (scenes in XML) compressed, as headers stay in memory."""
+    """``text`` as a JSON value; long ones (scenes in XML) compressed: headers stay in memory."""
     if len(text) < _LONG:
         return text
     return {PACKED: base64.b64encode(zlib.compress(text.encode(), 9)).decode()}

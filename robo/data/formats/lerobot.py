@@ -108,7 +108,7 @@ class _Writer:
             self.features = features
         elif features != self.features:
             raise StoreError(
-                f"episode {number} has {_shapes(features)}, the first one {_shapes(self.features)}; "
+                f"episode {number} has {_shapes(features)}, the first {_shapes(self.features)}; "
                 "a LeRobot data set is of one shape: export them apart"
             )
         task = self.tasks.setdefault(episode.info.instruction or episode.info.task, len(self.tasks))
@@ -323,9 +323,7 @@ class LeRobotImport:
                 found[name] = found[name].reshape(len(values), *feature["shape"])
         return found
 
-    def _images(
-        self, name: str, row: dict[str, Any], columns: dict[str, Any]
-    ) -> np.ndarray:
+    def _images(self, name: str, row: dict[str, Any], columns: dict[str, Any]) -> np.ndarray:
         steps = int(row["length"])
         if self.features[name]["dtype"] == "image":
             return np.stack([_png(image["bytes"]) for image in columns.pop(name)])

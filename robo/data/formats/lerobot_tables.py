@@ -20,7 +20,7 @@ _STATISTICS_ROWS = 2000
 
 
 def library() -> Any:
-    """pyarrow.
+    """The library pyarrow.
 
     Raises:
         MissingExtraError: where it is not installed.
@@ -124,7 +124,7 @@ def read_tables(folder: Path, pattern: str = "*/*.parquet") -> list[dict[str, An
 
 
 def write_tasks(path: Path, tasks: dict[str, int]) -> None:
-    """The table of tasks: texts are the index of a pandas data frame, which pandas need not write."""
+    """The table of tasks as a pandas data frame with their texts as its index, without pandas."""
     pa = library()
     from pyarrow import parquet
 
