@@ -58,9 +58,7 @@ COMMANDS = {
     "data repair": Entry("robo.commands.data_stores", "DataRepair", "Make a damaged store usable"),
     "data migrate": Entry("robo.commands.data_stores", "DataMigrate", "Rewrite an older store"),
     "data stream": Entry("robo.commands.data_stores", "DataStream", "Copy a store as it grows"),
-    "data import": Entry(
-        "robo.commands.data_formats", "DataImport", "Data sets of others, to robo"
-    ),
+    "data import": Entry("robo.commands.data_formats", "DataImport", "Data sets of others, in"),
     "data export": Entry("robo.commands.data_formats", "DataExport", "A store, to others' formats"),
     "data replay": Entry("robo.commands.data_replay", "DataReplay", "Render recorded states anew"),
     "carla-standin": Entry(
