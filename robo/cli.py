@@ -50,6 +50,9 @@ COMMANDS = {
     "carla-standin": Entry(
         "robo.commands.carla_standin", "CarlaStandin", "Our server that speaks CARLA's protocol"
     ),
+    "serve grm": Entry(
+        "robo.commands.serve", "ServeGRM", "Serve a reward model to other processes"
+    ),
     "demo": Entry("robo.commands.demo", "Demo", "Demonstrations to reward to policy to video"),
 }
 

@@ -1,0 +1,1 @@
+"""Local web applications: pages and services on this machine."""
