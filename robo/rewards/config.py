@@ -59,6 +59,8 @@ class RewardConfig:
     """Kind composed: wrappers around others, such as delta(raw:progress); see docs/assess.md."""
     grm: Path | None = None
     """Folder of a fitted GRM (robo fit grm); needed by kind grm only."""
+    grm_task: str | None = None
+    """Task whose START and GOAL a GRM of several tasks compares with; None: its first one."""
     mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
     """Anchor of the GRM's hops: the goal, the start, the previous frame, or a fusion of all."""
     stride: int = 5
@@ -146,7 +148,11 @@ def make_reward(
     from robo.rewards.grm.potential import GRMPotential
 
     potential = GRMPotential.load(
-        Path(config.grm), mode=config.mode, stride=config.stride, device=config.device
+        Path(config.grm),
+        mode=config.mode,
+        stride=config.stride,
+        device=config.device,
+        task=config.grm_task,
     )
     return shape(config, potential, gamma, timeout)
 

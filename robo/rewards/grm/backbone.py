@@ -86,8 +86,14 @@ class PairBatch:
 
     def rows(self, index: slice) -> PairBatch:
         """Some of the pairs, with the same table of frames."""
-        parts = (getattr(self, name)[index] for name in ("before", "after", "start", "goal"))
-        return PairBatch(self.frames, *parts, self.instruction[index])
+        return PairBatch(
+            self.frames,
+            self.before[index],
+            self.after[index],
+            self.start[index],
+            self.goal[index],
+            self.instruction[index],
+        )
 
 
 @runtime_checkable

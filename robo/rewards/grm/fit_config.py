@@ -122,6 +122,10 @@ class FitConfig:
     """AdamW's weight decay."""
     beta: float = 0.1
     """Where the smooth L1 loss turns from square to linear."""
+    tasks_per_step: int = 2
+    """With stores of several tasks: how many of them share a training step."""
+    checkpoint_every: int | None = None
+    """Steps between two checkpoints of the training, for --resume; None writes none."""
     device: str = "cpu"
     """Where to train."""
     labels: LabelConfig = field(default_factory=LabelConfig)
@@ -133,7 +137,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
-        for name in ("iterations", "episodes_per_step", "references"):
+        for name in ("iterations", "episodes_per_step", "references", "tasks_per_step"):
             if getattr(self, name) < 1:
                 raise RoboError(f"fit {name} is {getattr(self, name)}, expected at least 1")
         if self.rows_per_episode < 2:

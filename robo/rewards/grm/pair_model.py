@@ -173,11 +173,11 @@ def config_of(
     for entry in dataclasses.fields(kind):
         if entry.name not in values:
             continue
-        value = values[entry.name]
+        value: Any = values[entry.name]
         if isinstance(value, list):
             value = tuple(value)
         if entry.name in ("adapter", "prompt_file", "token_file") and value is not None:
-            value = folder / value
+            value = folder / str(value)
         fields[entry.name] = value
     if kind is VLMConfig:
         fields["device"] = device

@@ -63,6 +63,15 @@ class ScorerMaker(Protocol):
 AnyGRM = CompactGRM | ScorerMaker
 
 
+def for_task(model: AnyGRM, task: str) -> AnyGRM:
+    """``model`` with the references of ``task``, where it serves several tasks.
+
+    Raises:
+        RoboError: a model of several tasks, none of them ``task``.
+    """
+    return model.for_task(task) if isinstance(model, CompactGRM) else model
+
+
 class Scorer:
     """A compact GRM with its references encoded: embeddings and hops in bounded batches."""
 
@@ -192,15 +201,22 @@ class GRMPotential:
         stride: int = 5,
         device: str | torch.device = "cpu",
         max_batch: int = 1024,
+        task: str | None = None,
     ) -> GRMPotential:
         """Read a GRM's folder, of any kind; arguments as for the class.
 
+        ``task`` says whose references a GRM of several tasks compares with; None: the first one's.
+
         Raises:
             CheckpointError: if the folder is missing, damaged or of another shape.
+            RoboError: a GRM of several tasks, none of them ``task``.
         """
         from robo.rewards.grm.folder import load_model
 
-        return cls(load_model(Path(folder), str(device)), mode, stride, device, max_batch)
+        model = load_model(Path(folder), str(device))
+        if task is not None:
+            model = for_task(model, task)
+        return cls(model, mode, stride, device, max_batch)
 
     def _nothing_open(self) -> dict[str, Tensor]:
         """Tables of the open episodes, without a row."""

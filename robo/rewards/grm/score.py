@@ -11,7 +11,7 @@ import torch
 
 from robo.errors import StoreError
 from robo.rewards.grm.anchors import Hops, progress_of_sequence
-from robo.rewards.grm.potential import AnyGRM, FrameScorer, make_scorer
+from robo.rewards.grm.potential import AnyGRM, FrameScorer, for_task, make_scorer
 from robo.rollout import Episode
 
 
@@ -113,7 +113,8 @@ def score_episode(
         StoreError: if the episode has no frames.
         RoboError: if a view is missing or of another size, or the mode is unknown.
     """
-    return _score(make_scorer(grm, mode, device, max_batch), episode, stride, backwards=False)
+    scorer = make_scorer(for_task(grm, episode.info.task), mode, device, max_batch)
+    return _score(scorer, episode, stride, backwards=False)
 
 
 def score_store(
@@ -125,9 +126,12 @@ def score_store(
     max_batch: int = 1024,
 ) -> Iterator[EpisodeScore]:
     """Score episodes one by one; arguments as for :func:`score_episode`."""
-    scorer = make_scorer(grm, mode, device, max_batch)
+    scorers: dict[str, FrameScorer] = {}
     for episode in episodes:
-        yield _score(scorer, episode, stride, backwards=False)
+        task = episode.info.task
+        if task not in scorers:
+            scorers[task] = make_scorer(for_task(grm, task), mode, device, max_batch)
+        yield _score(scorers[task], episode, stride, backwards=False)
 
 
 def reversed_progress(
@@ -145,7 +149,7 @@ def reversed_progress(
     Returns:
         float32 ``[F]``.
     """
-    scorer = make_scorer(grm, "incremental", device, max_batch)
+    scorer = make_scorer(for_task(grm, episode.info.task), "incremental", device, max_batch)
     hops = torch.from_numpy(_score(scorer, episode, stride, backwards=True).hops["incremental"])
     progress, value = [1.0], 1.0
     for hop in hops[1:].tolist():

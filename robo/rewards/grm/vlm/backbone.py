@@ -79,7 +79,7 @@ class VLMBackbone:
             RoboError: frames that are no whole RGB images, or lack the front view.
         """
         pairs.check()
-        with torch.inference_mode():
+        with torch.no_grad():
             images, chosen = self.pair_images(pairs)
             features = self.features(images)
             parts = [self.pair_parts(words) for words in pairs.instruction]
@@ -95,7 +95,7 @@ class VLMBackbone:
             chats: each a sequence of texts and uint8 images ``[H, W, 3]``.
             answer: how to answer; None as configured.
         """
-        with torch.inference_mode():
+        with torch.no_grad():
             parts: list[list[Part]] = []
             images: list[Tensor] = []
             spans: list[range] = []
@@ -249,6 +249,6 @@ def _cache_name(text_model: type) -> str:
     if found is None:
         raise RoboError(
             "this version of transformers hides the models' key-value cache; install "
-            'transformers>=5.20,<6 with `pip install -e ".[vlm]"`'
+            'transformers>=5.24,<6 with `pip install -e ".[vlm]"`'
         )
     return found
