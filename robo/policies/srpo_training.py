@@ -13,7 +13,6 @@ from typing import Any
 from robo.data import EpisodeStore
 from robo.errors import RoboError
 from robo.perception.compact_video_config import CompactVideoConfig, FitVideoConfig
-from robo.policies.actor_critic import ActorCritic
 from robo.policies.behaviour_cloning import BehaviourCloningConfig, clone
 from robo.policies.learner_config import NetworkConfig
 from robo.policies.policy_files import load_policy, make_policy
@@ -45,7 +44,6 @@ def clone_for_groups(
 
     fit = cloning or BehaviourCloningConfig(epochs=600, patience=60)
     policy = make_policy(env.single_observation_space, env.single_action_space, network, seed=seed)
-    assert isinstance(policy, ActorCritic)
     with EpisodeStore(store, mode="r") as episodes:
         found = clone(episodes, policy, replace(fit, minimum_std=settings.std), seed)
     policy.save(out)
