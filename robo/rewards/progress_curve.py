@@ -42,12 +42,7 @@ def window_distances(
         Per clip: int64 ``[W]`` frames, and float ``[W]`` L2 distance to the nearest centre.
     """
     ends = [window_ends(clip_length(clip, encoder.views), windows) for clip in clips]
-    parts = [
-        {view: clip[view][:end] for view in encoder.views}
-        for clip, each in zip(clips, ends, strict=True)
-        for end in each
-    ]
-    points = encoder.embed(parts).double().numpy()
+    points = encoder.embed_windows(clips, [each.tolist() for each in ends]).double().numpy()
     references = torch.as_tensor(centres).double().numpy()
     distances = np.split(
         nearest_distance(points, references), np.cumsum([len(e) for e in ends])[:-1]
