@@ -67,6 +67,20 @@ class VideoEncoder(ABC):
             )
         return result
 
+    def embed_windows(self, clips: Sequence[Clip], ends: Sequence[Sequence[int]]) -> Tensor:
+        """Embeddings of the beginnings of clips, ``[W, D]``.
+
+        Args:
+            clips: E of them.
+            ends: per clip the lengths of its beginnings, in frames; W in all.
+        """
+        parts = [
+            {view: clip[view][:end] for view in self.views}
+            for clip, each in zip(clips, ends, strict=True)
+            for end in each
+        ]
+        return self.embed(parts)
+
     def _embed(self, clips: Sequence[Clip]) -> Tensor:
         stacked = [stack_clip(clip, self.views, self.frames) for clip in clips]
         sizes = {tuple(part.shape[2:4]) for part in stacked}
@@ -146,6 +160,26 @@ class FrameEncoder(VideoEncoder):
     def encode_frames(self, frames: Tensor) -> Tensor:
         """Embeddings ``[B, D / V]`` of frames uint8 ``[B, H, W, 3]`` on the device."""
 
+    def embed_windows(self, clips: Sequence[Clip], ends: Sequence[Sequence[int]]) -> Tensor:
+        """See :class:`VideoEncoder`; every frame is encoded once for all beginnings."""
+        found = []
+        for clip, each in zip(clips, ends, strict=True):
+            frames = {view: torch.as_tensor(clip[view]) for view in self.views}
+            rows = {view: self._rows(images) for view, images in frames.items()}
+            for end in each:
+                index = torch.from_numpy(frame_indices(end, min(end, self.frames)))
+                found.append(torch.cat([rows[view][index].mean(0) for view in self.views]))
+        return torch.stack(found) if found else torch.zeros(0, self.dim)
+
+    def _rows(self, frames: Tensor) -> Tensor:
+        chunk = self.max_batch * self.frames
+        with torch.inference_mode():
+            parts = [
+                self.encode_frames(frames[start : start + chunk].to(self.device)).float().cpu()
+                for start in range(0, len(frames), chunk)
+            ]
+        return torch.cat(parts)
+
     def forward(self, batch: Tensor) -> Tensor:
         """The same from sampled clips."""
         count, views, frames = batch.shape[:3]
@@ -159,15 +193,7 @@ class FrameEncoder(VideoEncoder):
             index = torch.from_numpy(frame_indices(length, min(length, self.frames)))
             lengths.append(len(index))
             parts.append(torch.cat([torch.as_tensor(clip[view])[index] for view in self.views]))
-        chunk = self.max_batch * self.frames
-        frames = torch.cat(parts)
-        with torch.inference_mode():
-            rows = torch.cat(
-                [
-                    self.encode_frames(frames[start : start + chunk].to(self.device)).float().cpu()
-                    for start in range(0, len(frames), chunk)
-                ]
-            )
+        rows = self._rows(torch.cat(parts))
         each = rows.split([length * len(self.views) for length in lengths])
         return torch.stack(
             [part.reshape(len(self.views), -1, part.shape[-1]).mean(1).flatten() for part in each]
@@ -182,8 +208,8 @@ def load_video_encoder(
     Args:
         source: the folder of a compact encoder (``robo fit video-encoder``); ``pixels``;
             ``vjepa2:ID`` with an id such as facebook/vjepa2-vitl-fpc64-256, or a local folder of
-            its files; ``open_clip:MODEL`` (random weights) or ``open_clip:MODEL:WEIGHTS``, with a
-            tag of open_clip or a local file.
+            its files; ``open_clip:FOLDER`` (``robo fit clip`` writes one) or
+            ``open_clip:MODEL:WEIGHTS``, with a tag of open_clip or a local file.
         views: camera roles; a compact encoder has its own.
         device: torch device.
 
@@ -204,7 +230,7 @@ def load_video_encoder(
         from robo.perception.open_clip_video import OpenClipEncoder
 
         model, _, weights = rest.partition(":")
-        return OpenClipEncoder.load(model, weights or None, views, device)
+        return OpenClipEncoder.load(model, weights, views, device)
     if Path(source).is_dir():
         from robo.perception.compact_video import CompactVideoEncoder
 

@@ -21,9 +21,10 @@ class NetworkConfig:
     """mlp: between layers; tanh has the fast path on a CPU."""
     initial_std: float = 1.0
     """Standard deviation of Gaussian actions before any learning, in action units."""
-    kind: Literal["mlp", "carl", "carl_small"] = "mlp"
+    kind: Literal["mlp", "carl", "carl_small", "transformer", "vla"] = "mlp"
     """mlp: two networks that read the state. carl: CaRL's network, which reads images and state
-    (256x256 pixels). carl_small: the same style for 64x64 pixels on a CPU."""
+    (256x256 pixels). carl_small: the same style for 64x64 pixels on a CPU. transformer: views and
+    state, in chunks of actions. vla: a vision-language-action model of Hugging Face."""
     distribution: Literal["auto", "gaussian", "beta"] = "auto"
     """Of continuous actions. auto: gaussian for mlp; beta for carl kinds with bounded actions."""
     initial_action: tuple[float, ...] | None = None
@@ -31,6 +32,44 @@ class NetworkConfig:
     initial weights to decide, which is near the middle."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """carl kinds: arithmetic of the layers (autocast); parameters stay float32."""
+    chunk: int = 1
+    """transformer, vla: actions planned from one look; above 1 only in groups (--group-size)."""
+    bins: int = 0
+    """transformer: parts of each action dimension's range to choose from; 0: continuous actions.
+    vla: number of action tokens (256)."""
+    temperature: float = 1.0
+    """Of binned actions, in acting and in learning (SRPO: 1.6)."""
+    size: int = 64
+    """transformer: width of its tokens, a multiple of 32."""
+    depth: int = 2
+    """transformer: its layers."""
+    patch: int = 8
+    """transformer: height and width of an image token, pixels."""
+    source: str = ""
+    """vla: folder of the model, or its id on the Hugging Face hub."""
+    instruction: str = ""
+    """vla: the task in words."""
+    lora: int = 32
+    """vla: rank of the adapters, which alone are trained."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no network has."""
+        if min(self.chunk, self.depth, self.patch, self.lora) < 1 or self.bins < 0:
+            raise RoboError(
+                f"the network's chunk {self.chunk}, depth {self.depth}, patch {self.patch} and "
+                f"lora {self.lora} must each be at least 1, and bins {self.bins} at least 0"
+            )
+        if self.chunk > 1 and self.kind not in ("transformer", "vla"):
+            raise RoboError(
+                f"network kind {self.kind!r} plans one action at a time: leave --network.chunk at 1"
+            )
+        if self.kind == "transformer" and (self.size < 32 or self.size % 32):
+            raise RoboError(f"the transformer's size is {self.size}, expected a multiple of 32")
+        if self.kind == "vla" and (not self.source or self.bins < 2):
+            raise RoboError(
+                "network kind 'vla' needs the folder or id of a model and its number of action "
+                "tokens: set --network.source and --network.bins 256"
+            )
 
 
 @dataclass(frozen=True)

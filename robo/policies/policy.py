@@ -51,6 +51,7 @@ class Policy(nn.Module):
         self.action_space = action_space
         self.critic_feature_dim = critic_feature_dim
         self.state_dim = state_dim(observation_space)
+        self.chunk = self.config.chunk
         self.distribution: Distribution = make_distribution(action_space, self.config)
         self.normaliser = RunningNormaliser(self.state_dim)
         self.log_std = None
@@ -137,12 +138,16 @@ class Policy(nn.Module):
     def environment_action(self, action: np.ndarray) -> np.ndarray:
         """What the environment gets for ``action [N, ...]`` of :meth:`act`.
 
-        Continuous actions are clipped to the space; discrete ones are counted from its start.
+        Continuous actions are clipped to the space; discrete ones are counted from its start. A
+        chunk stays joined, ``[N, chunk * A]``: its parts follow each other.
         """
         space = self.action_space
         if isinstance(space, gymnasium.spaces.Discrete):
             return action + int(space.start)
         assert isinstance(space, gymnasium.spaces.Box)
+        if self.chunk > 1:
+            low, high = (np.tile(bound, self.chunk) for bound in (space.low, space.high))
+            return np.clip(action, low, high).astype(space.dtype, copy=False)
         return np.minimum(np.maximum(action, space.low), space.high).astype(space.dtype, copy=False)
 
     def _wrong_size(self, shape: tuple[int, ...]) -> str:
@@ -241,12 +246,17 @@ def make_distribution(space: gymnasium.Space, config: NetworkConfig) -> Distribu
         return Categorical(int(space.n))
     if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
         raise RoboError(f"policies act in a 1-D Box or a Discrete space, not {space}: wrap it")
+    if config.bins:
+        from robo.policies.binned import Binned
+
+        low, high = (np.tile(bound, config.chunk) for bound in (space.low, space.high))
+        return Binned(low, high, config.bins, config.temperature)
     bounded = bool(np.isfinite(space.low).all() and np.isfinite(space.high).all())
     choice = config.distribution
     if choice == "auto":
-        choice = "beta" if config.kind != "mlp" and bounded else "gaussian"
+        choice = "beta" if config.kind.startswith("carl") and bounded else "gaussian"
     if choice == "gaussian":
-        return DiagonalGaussian(space.shape[0])
+        return DiagonalGaussian(space.shape[0] * config.chunk)
     from robo.policies.beta import Beta
 
     return Beta(space.low, space.high)

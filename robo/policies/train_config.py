@@ -99,6 +99,21 @@ class TrainConfig:
                 f"group_size is {self.group_size} with --ppo.advantage {self.ppo.advantage}; "
                 "rollouts in groups and group advantages go together: set both or neither"
             )
+        if self.network.chunk > 1 and not self.group_size:
+            raise RoboError(
+                "chunks of actions are learned in groups of whole episodes: set --group-size and "
+                "--ppo.advantage group"
+            )
+        if self.network.kind == "vla" and self.ppo.normalise_observation:
+            raise RoboError(
+                "a vision-language-action model reads images as they are: set "
+                "--ppo.no-normalise-observation"
+            )
+        if self.network.kind == "vla" and not self.group_size:
+            raise RoboError(
+                "a vision-language-action model has no critic: set --group-size and "
+                "--ppo.advantage group"
+            )
         if self.group_size and (self.groups > 1 or self.collection == "overlapped"):
             raise RoboError("group_size needs --groups 1 and --collection synchronous")
         if self.seed < 0:

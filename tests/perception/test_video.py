@@ -165,16 +165,24 @@ def test_vjepa2_by_the_classes_of_transformers(tmp_path: Path):
 @pytest.mark.slow
 def test_open_clip_averages_unit_embeddings_of_frames():
     open_clip = pytest.importorskip("open_clip")
+    from robo.perception.clip import ClipEncoder
+    from robo.perception.clip_config import ClipConfig
     from robo.perception.open_clip_video import OpenClipEncoder
 
     torch.manual_seed(0)
     vision = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
     text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
     model = open_clip.CLIP(20, vision, text)
-    encoder = OpenClipEncoder(model, "tiny", ("front",), frames=4)
+    inner = ClipEncoder(model, lambda _: torch.zeros(1, 8, dtype=torch.int64), ClipConfig())
+    encoder = OpenClipEncoder(inner, ("front",), frames=4)
     clips = [clip(9, 1), clip(2, 2)]
     found = encoder.embed(clips)
     assert found.shape == (2, 20)
     rows = encoder.encode_frames(clips[1]["front"])
     assert_close(rows.norm(dim=1), torch.ones(2))
     assert_close(found[1], rows.mean(0), atol=1e-5, rtol=1e-4)
+    # Beginnings, with every frame encoded once, are what whole clips of that length give.
+    windows = encoder.embed_windows(clips, [[2, 4, 9], [1, 2]])
+    parts = [{"front": clips[0]["front"][:end]} for end in (2, 4, 9)]
+    parts += [{"front": clips[1]["front"][:end]} for end in (1, 2)]
+    assert_close(windows, encoder.embed(parts), atol=1e-5, rtol=1e-4)
