@@ -172,16 +172,17 @@ def test_paths_that_the_documents_name_exist() -> None:
 
 
 def test_tables_are_what_the_tool_writes() -> None:
-    text = README.read_text()
-    assert figures.rewritten(text, ROOT / "benchmarks" / "results") == text, (
-        "README.md's tables are stale: run python tools/readme_figures.py"
-    )
+    for page in figures.documents():
+        text = page.read_text()
+        assert figures.rewritten(text, ROOT / "benchmarks" / "results") == text, (
+            f"{page.name}'s tables are stale: run python tools/readme_figures.py"
+        )
 
 
-def test_every_table_is_in_the_readme() -> None:
-    assert {name for _, name, _ in figures.BLOCK.findall(README.read_text())} == set(
-        tables.BUILDERS
-    )
+def test_every_table_is_in_a_page() -> None:
+    pages = "".join(page.read_text() for page in figures.documents())
+    named = [name for _, name, _ in figures.BLOCK.findall(pages)]
+    assert sorted(named) == sorted(figures.BUILDERS)
 
 
 ROW = {
@@ -318,6 +319,65 @@ EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         },
         ("| STARC | 0.90 (0.88 to 0.92) |", "1,000 random processes"),
     ),
+    "carl_network": (
+        {
+            "rows": [
+                {
+                    "name": "one update",
+                    "ours": 9.22,
+                    "peers": {"plain PyTorch loop": 23.83},
+                    "convolution_limit": 3.57,
+                    "of_convolution_limit": 0.387,
+                    "extrapolated": {
+                        "ours_minutes": 24.3,
+                        "plain_minutes": 62.9,
+                        "convolution_limit_minutes": 9.4,
+                    },
+                    "precision": "bfloat16",
+                    "runs": 3,
+                }
+            ]
+        },
+        ("| one update | 9.2 s | 23.8 s | 3.6 s | 39% | 24 min (63, 9) |", "median of 3"),
+    ),
+    "ppo_learning_curves": (
+        {
+            "rows": [
+                {
+                    "name": "Pendulum-v1",
+                    "steps": 150_000,
+                    "finals": {"robo": [-150.0, -170.0], "other": [-180.0, -140.0]},
+                    "range": {"robo": [-170.0, -150.0], "other": [-180.0, -140.0]},
+                    "within_peers_spread": True,
+                    "permutation_p": {"other": 1.0},
+                }
+            ],
+            "seeds": [0, 1],
+            "test": "a test",
+        },
+        ("| -160 (-170 to -150) | -160 (-180 to -140) | yes | 1.00 |", "150,000 steps"),
+    ),
+    "batch_scaling": (
+        {
+            "rows": [
+                {
+                    "task": "gym/Pendulum-v1",
+                    "batch": batch,
+                    "rule": rule,
+                    "ours": -200.0,
+                    "returns": [-210.0, -190.0],
+                    "wall_to_threshold": wall,
+                    "threshold": -250.0,
+                    "samples": 524_288,
+                }
+                for batch, rule, wall in ((512, "none", 3.25), (1024, "sqrt", None))
+            ],
+            "seeds": [0, 1],
+            "minibatches": 8,
+            "epochs": 10,
+        },
+        ("| 512 | -200 (-210 to -190), 3.2 s |  |", "| 1,024 |  | -200 (-210 to -190), - |"),
+    ),
 }
 
 
@@ -362,13 +422,13 @@ def test_shaping_table_reads_what_its_benchmark_writes(tmp_path: Path) -> None:
     assert "2 seeds (0, 1)" in lines[-1] and "5000-5099" in lines[-1]
 
 
-@pytest.mark.parametrize("name", tables.BUILDERS)
+@pytest.mark.parametrize("name", figures.BUILDERS)
 def test_missing_figures_are_said_to_be_missing(name: str, tmp_path: Path) -> None:
     assert figures.figure(name, tmp_path) == f"*{figures.MISSING}*"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"rows": [], "arms": {}, "settings": {}}'])
-@pytest.mark.parametrize("name", tables.BUILDERS)
+@pytest.mark.parametrize("name", figures.BUILDERS)
 def test_figures_of_another_layout_are_refused(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / f"{name}.json").write_text(content)
     with pytest.raises(tables.FigureError, match=rf"{name}\.json .*measure it again"):
@@ -379,7 +439,7 @@ def test_tool_rewrites_checks_and_refuses(tmp_path: Path, capsys) -> None:
     readme, results = tmp_path / "README.md", tmp_path / "results"
     results.mkdir()
     readme.write_text("before\n<!-- figures: demo -->\nold\n<!-- end -->\nafter\n")
-    options = ["--readme", str(readme), "--results", str(results)]
+    options = ["--pages", str(readme), "--results", str(results)]
     assert figures.main([*options, "--check"]) == 1
     assert figures.main(options) == 0
     assert figures.main([*options, "--check"]) == 0

@@ -1,6 +1,6 @@
-"""Write the README's tables from the figures in benchmarks/results.
+"""Write the tables of the README and of the docs pages from the figures in benchmarks/results.
 
-    python tools/readme_figures.py            # rewrite README.md
+    python tools/readme_figures.py            # rewrite README.md and docs/*.md
     python tools/readme_figures.py --check    # exit 1 where it would change
 
 A table stands between ``<!-- figures: NAME -->`` and ``<!-- end -->``; its figures come from
@@ -16,8 +16,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from figure_tables import BUILDERS, FigureError
+from figure_tables import BUILDERS as README_BUILDERS
+from figure_tables import FigureError
+from ppo_tables import PPO_BUILDERS
 
+BUILDERS = {**README_BUILDERS, **PPO_BUILDERS}
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = "not measured yet"
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -30,7 +33,7 @@ def figure(name: str, results: Path) -> str:
         FigureError: no such table, or a file that it cannot be made from.
     """
     if name not in BUILDERS:
-        raise FigureError(f"README.md asks for the table {name!r}; there are {list(BUILDERS)}")
+        raise FigureError(f"a page asks for the table {name!r}; there are {list(BUILDERS)}")
     path = results / f"{name}.json"
     if not path.exists():
         return f"*{MISSING}*"
@@ -50,25 +53,31 @@ def rewritten(text: str, results: Path) -> str:
     return BLOCK.sub(lambda found: f"{found[1]}\n{figure(found[2], results)}\n\n{found[3]}", text)
 
 
+def documents(root: Path = ROOT) -> list[Path]:
+    """README.md and the docs pages."""
+    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Rewrite the README, or with ``--check`` say whether that would change it."""
-    parser = argparse.ArgumentParser(description="Write the README's tables.")
+    """Rewrite the pages, or with ``--check`` say which would change."""
+    parser = argparse.ArgumentParser(description="Write the tables of README and docs.")
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if stale")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--pages", type=Path, nargs="+", default=documents())
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args(arguments)
     try:
-        before = options.readme.read_text()
-        after = rewritten(before, options.results)
+        before = {page: page.read_text() for page in options.pages}
+        after = {page: rewritten(text, options.results) for page, text in before.items()}
     except (FigureError, OSError) as error:
         print(f"readme_figures: {error}", file=sys.stderr)
         return 2
-    if before == after:
-        return 0
-    if options.check:
-        print("README.md's tables are stale: run python tools/readme_figures.py", file=sys.stderr)
+    stale = [page for page in before if before[page] != after[page]]
+    if stale and options.check:
+        names = ", ".join(page.name for page in stale)
+        print(f"tables are stale in {names}: run python tools/readme_figures.py", file=sys.stderr)
         return 1
-    options.readme.write_text(after)
+    for page in stale:
+        page.write_text(after[page])
     return 0
 
 
