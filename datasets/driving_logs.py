@@ -27,7 +27,7 @@ from robo.sim.registry import make_vec
 class Recipe:
     """Record drives."""
 
-    task: str = "carla-standin/grid"
+    task: str = "carla-standin/Grid"
     """Driving task: `robo tasks --contains carla-standin`."""
     episodes: int = 20
     """Drives."""
