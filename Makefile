@@ -7,8 +7,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # robosuite 1.5 and LIBERO's robosuite 1.4 exclude each other.
 VENV15 := .venv-robosuite15
+# lerobot wants an older PyTorch.
+VENV_LEROBOT := .venv-lerobot
 
-.PHONY: help install system demo test test-robosuite15 lint wheel soak clean
+.PHONY: help install system demo test test-robosuite15 test-lerobot lint wheel soak clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +18,7 @@ help:
 	@echo "make demo     demonstrations, reward model, PPO, evaluation, videos: runs/demo"
 	@echo "make test     lint, types, wheel, tests"
 	@echo "make test-robosuite15  robosuite's tests beside robosuite 1.5, in $(VENV15)"
+	@echo "make test-lerobot      data sets and robots beside lerobot 0.4.4, in $(VENV_LEROBOT)"
 	@echo "make lint     ruff and pyright only"
 	@echo "make soak     every test with thousands of random cases each, and half an hour of four"; \
 	  echo "              simulators under fire (hours; ROBO_SOAK_MINUTES=2 shortens the latter)"
@@ -29,7 +32,7 @@ define install_into
   { echo "robo needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1):" \
          "run 'make $(MAKECMDGOALS) PYTHON=python3.11'"; exit 1; }
 @test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
-@echo "Installing robo into $(1): the first time takes minutes, PyTorch alone is gigabytes"
+@echo "Installing $(2) into $(1): the first time takes minutes, PyTorch alone is gigabytes"
 @if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
   $(1)/bin/python -m pip install $$quiet --disable-pip-version-check $(2)
 @touch $(1)/.installed
@@ -62,6 +65,13 @@ test: install system
 
 test-robosuite15: $(VENV15)/.installed system
 	$(VENV15)/bin/python -m pytest tests/sim/robosuite
+
+$(VENV_LEROBOT)/.installed:
+	$(call install_into,$(VENV_LEROBOT),lerobot==0.4.4)
+
+test-lerobot: install $(VENV_LEROBOT)/.installed
+	ROBO_LEROBOT_PYTHON=$(abspath $(VENV_LEROBOT))/bin/python \
+	  $(BIN)/python -m pytest tests/data/formats tests/robots/test_lerobot.py
 
 soak: install system
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout=14400

@@ -242,6 +242,7 @@ def row(name: str, sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "ratio_to_hdf5_lzf_cpu": round(cpu["store"] / max(cpu[x] for x in lzf), 3),
         "ratio_to_lerobot": round(figures["store"] / max(lerobots), 2) if lerobots else None,
         "bytes_to_hdf5_lzf": round(sides["store"]["bytes"] / sides["hdf5 lzf"]["bytes"], 3),
+        "rates": figures,
         "cpu": cpu,
         "spread": {
             side: [round(min(r[0] for r in s["reads"])), round(max(r[0] for r in s["reads"]))]

@@ -16,6 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HEAVY = ("torch", "numpy", "mujoco", "gymnasium", "av", "cv2", "transformers", "rich", "tyro")
 # Distributions whose import name is another one.
 IMPORT_NAMES = {
+    "google-crc32c": "google_crc32c",
     "rerun-sdk": "rerun",
     "scikit-learn": "sklearn",
     "opencv-python": "cv2",

@@ -268,6 +268,31 @@ def lift_throughput(data: dict[str, Any]) -> str:
     return f"{table(header, rows)}\n\n{note}"
 
 
+def data_throughput(data: dict[str, Any]) -> str:
+    """Rows of benchmarks/data_throughput.py: a line per side."""
+    rows = []
+    for row in data["rows"]:
+        for side, (low, high) in row["spread"].items():
+            ours = side.startswith("store")
+            rows.append(
+                [
+                    row["name"],
+                    f"robo, {(side[len('store ') :] or 'lz4hc')}" if ours else side,
+                    f"{count(row['rates'][side])} ({count(low)} to {count(high)})",
+                    count(row["write"][side]),
+                    decimal(row["megabytes"][side], 1),
+                ]
+            )
+    header = ("pictures", "stored by", "windows, rows per second", "written per second", "MB")
+    note = (
+        f"{data['episodes']} demonstrations of `{data['task']}`, {count(data['steps'])} steps, "
+        f"three views of {data['size']} x {data['size']}. A row is one state's views, state and "
+        "action; windows of 8 at random, one process, one thread, warm page cache; median "
+        f"(range). Nothing is trained. {machine(data)}."
+    )
+    return f"{table(header, rows)}\n\n{note}"
+
+
 def demo(data: dict[str, Any]) -> str:
     """The results of ``robo demo``, one column per seed."""
     runs = data["runs"]
@@ -387,4 +412,5 @@ BUILDERS: dict[str, Builder] = {
     "assess_rewards": assess_rewards,
     "reward_wrappers": reward_wrappers,
     "distance_regret": distance_regret,
+    "data_throughput": data_throughput,
 }

@@ -200,7 +200,7 @@ class LocalFolder:
             OSError: where it cannot be made.
         """
         path = self.path / f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}.zip"
-        descriptor = _hold(path)
+        descriptor = hold(path, make=True)
         try:
             yield path
         finally:
@@ -263,10 +263,15 @@ class LocalFolder:
             (self.path / episode_file(manifest.last_number + 1)).unlink(missing_ok=True)
 
 
-def _hold(path: Path) -> int:
-    """Make and lock ``path``; its descriptor."""
+def hold(path: Path, make: bool = False) -> int:
+    """Lock a file so that :meth:`LocalFolder.clean` leaves it alone; its descriptor, to be closed.
+
+    Raises:
+        OSError: where it is missing, and not to be made.
+    """
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        flags = os.O_RDWR | os.O_CREAT if make else os.O_RDONLY
+        descriptor = os.open(path, flags, 0o644)
         try:
             import fcntl
         except ImportError:

@@ -10,14 +10,14 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from robo.data.archive import embedded_header, write_archive
-from robo.data.folder import LOCK, MANIFEST, ROOT, LocalFolder
+from robo.data.folder import LOCK, MANIFEST, ROOT, LocalFolder, hold
 from robo.data.layout import check_same_cameras, disassemble
 from robo.data.manifest import (
     commit_lock,
@@ -122,9 +122,9 @@ def _take_over(store: EpisodeStore, index: int, target: EpisodeStore) -> None:
         return
     verify_episode(store.folder, header)
     try:
-        with target.folder.temporary() as temporary:
+        with target.folder.temporary() as temporary, contextlib.ExitStack() as kept:
             if isinstance(store.folder, LocalFolder):
-                _link_or_copy(Path(store.path) / header.file, temporary)
+                kept.enter_context(_linked(Path(store.path) / header.file, temporary))
             else:
                 with store.folder.opened(header.file) as content:
                     temporary.write_bytes(content.getbuffer())
@@ -133,15 +133,25 @@ def _take_over(store: EpisodeStore, index: int, target: EpisodeStore) -> None:
         raise medium_error(target.path, error, "this episode was not copied") from error
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
-    """Put the file ``source`` in the place of ``target`` too, flushed."""
-    target.unlink(missing_ok=True)
+@contextlib.contextmanager
+def _linked(source: Path, target: Path) -> Iterator[None]:
+    """Put the file ``source`` in the place of ``target`` too, held against the cleaning of others.
+
+    The link is another file than the one that was held there; its own lock keeps it.
+    """
+    descriptor = hold(source)
+    link = target.with_name(f"{target.name}.link")
     try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, target)
-        with target.open("rb") as file:
-            os.fsync(file.fileno())
+        try:
+            os.link(source, link)
+            link.replace(target)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, target)
+            with target.open("rb") as file:
+                os.fsync(file.fileno())
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def split(

@@ -48,9 +48,7 @@ def h5py() -> Any:
     try:
         import h5py as library
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            'HDF5 files need h5py; run `pip install "h5py>=3.11"` (the extra libero brings it)'
-        ) from error
+        raise MissingExtraError('HDF5 files need h5py; run `pip install -e ".[data]"`') from error
     return library
 
 

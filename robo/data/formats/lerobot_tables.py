@@ -29,7 +29,7 @@ def library() -> Any:
         import pyarrow
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            'LeRobot data sets need pyarrow; run `pip install -e ".[lerobot-data]"`'
+            'LeRobot data sets need pyarrow; run `pip install -e ".[data]"`'
         ) from error
     return pyarrow
 
