@@ -7,80 +7,125 @@ neither kernel nor bins; ours are stated here.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist, jensenshannon
 
 from robo.errors import RoboError
+from robo.rewards.progress import to_tensor
 
 BINS = 20
 """Equal bins over the range of both samples together."""
 
 
-def _samples(first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
-    both = tuple(np.asarray(part, np.float64).reshape(-1) for part in (first, second))
-    for part in both:
-        if len(part) == 0 or not np.isfinite(part).all():
-            raise RoboError(
-                f"a sample of {len(part)} scores is empty or not finite; score at least one "
-                "success and one failure"
-            )
-    return both  # type: ignore[return-value]
-
-
-def maximum_mean_discrepancy(first: Any, second: Any) -> float:
-    """Squared distance of the samples' means in the space of a Gaussian kernel, at least 0.
-
-    exp(-(x - y)^2 / (2 h^2)) with h the median distance between different points of both samples
-    together (Gretton et al., 2012); the biased estimate, 0 for equal samples.
-
-    Raises:
-        RoboError: an empty sample, or scores that are not finite.
-    """
-    a, b = _samples(first, second)
-    joined = np.concatenate([a, b])
-    apart = np.abs(joined[:, None] - joined[None])
-    positive = apart[apart > 0]
-    if not len(positive):
-        return 0.0
-    kernel = np.exp(-0.5 * (apart / np.median(positive)) ** 2)
-    n = len(a)
-    within = kernel[:n, :n].mean() + kernel[n:, n:].mean()
-    return max(0.0, float(within - 2.0 * kernel[:n, n:].mean()))
-
-
-def jensen_shannon(first: Any, second: Any, bins: int = BINS) -> float:
-    """Jensen-Shannon divergence of histograms, in nats: 0 ... ln 2.
-
-    Raises:
-        RoboError: an empty sample, or scores that are not finite.
-    """
-    a, b = _samples(first, second)
-    low, high = float(min(a.min(), b.min())), float(max(a.max(), b.max()))
-    if high <= low:
-        return 0.0
-    p, q = (np.histogram(part, bins, (low, high))[0] / len(part) for part in (a, b))
-    middle = 0.5 * (p + q)
-
-    def divergence(part: np.ndarray) -> float:
-        seen = part > 0
-        return float((part[seen] * np.log(part[seen] / middle[seen])).sum())
-
-    return 0.5 * divergence(p) + 0.5 * divergence(q)
+class SampleError(RoboError, ValueError):
+    """A sample that is empty or not finite, or settings that cannot be."""
 
 
 def standardised_difference(first: Any, second: Any) -> float:
-    """(mean of the first - mean of the second) over the pooled standard deviation (Cohen's d).
+    """``(mean_1 - mean_2) / s`` with the pooled unbiased standard deviation s (Cohen's d).
 
-    Infinite where neither sample varies and their means differ; 0 where they are equal.
+    Args:
+        first: ``[n]``, scores of successes, n at least 1.
+        second: ``[m]``, scores of failures, m at least 1.
+
+    Returns:
+        Signed difference; 0 for equal constants, and infinite where two different constants
+        (up to the rounding of float32) leave no spread.
 
     Raises:
-        RoboError: an empty sample, or scores that are not finite.
+        SampleError: a sample is empty or not finite.
     """
-    a, b = _samples(first, second)
-    difference = float(a.mean() - b.mean())
-    freedom = max(len(a) + len(b) - 2, 1)
-    pooled = float(np.sqrt((len(a) * a.var() + len(b) * b.var()) / freedom))
-    if pooled == 0.0:
-        return 0.0 if difference == 0.0 else float(np.copysign(np.inf, difference))
-    return difference / pooled
+    left, right = _samples(first, second)
+    freedom = len(left) + len(right) - 2
+    squares = ((left - left.mean()) ** 2).sum() + ((right - right.mean()) ** 2).sum()
+    difference = float(left.mean() - right.mean())
+    spread = math.sqrt(squares / freedom) if freedom > 0 else 0.0
+    pooled = np.concatenate([left, right])
+    scale = float(np.abs(pooled).max())
+    if _constant(left, scale) and _constant(right, scale):
+        same = _constant(pooled, scale)
+        return 0.0 if same else math.copysign(math.inf, difference)
+    return difference / spread
+
+
+def maximum_mean_discrepancy(first: Any, second: Any, bandwidth: float | None = None) -> float:
+    """Squared maximum mean discrepancy with a Gaussian kernel (biased V-statistic).
+
+    ``mean k(x, x') + mean k(y, y') - 2 mean k(x, y)`` with ``k = exp(-(x - y)^2 / (2 b^2))``.
+    Source: Gretton et al. 2012, JMLR 13.
+
+    Args:
+        first: ``[n]``, n at least 1.
+        second: ``[m]``, m at least 1.
+        bandwidth: b, above 0; None takes the median distance of distinct pooled values.
+
+    Returns:
+        In [0, 2); 0 for equal samples, and where all values are equal.
+
+    Raises:
+        SampleError: a sample is empty or not finite, or the bandwidth is not positive.
+    """
+    left, right = _samples(first, second)
+    pooled = np.concatenate([left, right])[:, None]
+    distance = cdist(pooled, pooled)
+    if bandwidth is None:
+        apart = distance[distance > 0]
+        if len(apart) == 0:
+            return 0.0
+        bandwidth = float(np.median(apart))
+    if not bandwidth > 0:
+        raise SampleError(f"bandwidth is {bandwidth}, expected a positive number")
+    kernel = np.exp(-(distance**2) / (2 * bandwidth**2))
+    n = len(left)
+    value = kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
+    return max(float(value), 0.0)
+
+
+def jensen_shannon(
+    first: Any, second: Any, bins: int = BINS, limits: tuple[float, float] | None = None
+) -> float:
+    """Jensen-Shannon divergence of two histograms over the same bins, in nats.
+
+    Args:
+        first: ``[n]``, n at least 1.
+        second: ``[m]``, m at least 1.
+        bins: bins of equal width.
+        limits: (low, high) of the bins; values outside count in the outer ones. None takes the
+            range of both samples.
+
+    Returns:
+        In [0, ln 2]; 0 for equal histograms, ln 2 where they share no bin.
+
+    Raises:
+        SampleError: a sample is empty or not finite, or the bins are not sound.
+    """
+    left, right = _samples(first, second)
+    low, high = limits or (min(left.min(), right.min()), max(left.max(), right.max()))
+    if bins < 1 or high < low:
+        raise SampleError(f"bins {bins} over ({low}, {high}): expected at least one, low to high")
+    if low == high:
+        return 0.0
+    edges = np.linspace(low, high, bins + 1)
+    p, q = (np.histogram(np.clip(part, low, high), edges)[0] / len(part) for part in (left, right))
+    return float(np.nan_to_num(jensenshannon(p, q)) ** 2)
+
+
+def _constant(values: np.ndarray, scale: float) -> bool:
+    """Whether the values differ by no more than the rounding of float32, in which rewards are."""
+    return bool(np.ptp(values) <= 1e-6 * scale)
+
+
+def _samples(first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
+    left, right = (
+        to_tensor(part).detach().double().cpu().numpy().ravel() for part in (first, second)
+    )
+    for part in (left, right):
+        if len(part) == 0 or not np.isfinite(part).all():
+            raise SampleError(
+                f"a sample of {len(part)} scores is empty or not finite; score at least one "
+                "success and one failure"
+            )
+    return left, right

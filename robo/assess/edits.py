@@ -15,6 +15,8 @@ import numpy as np
 from robo.rollout import Episode
 
 Views = dict[str, np.ndarray]
+MOTION = frozenset({"speed", "distance", "throttle", "steer_change"})
+"""Signals that are 0 for who stands still."""
 
 
 def resequence(
@@ -22,10 +24,10 @@ def resequence(
 ) -> Episode:
     """The episode that goes through ``states`` of another one; it ends by a time-out or success.
 
-    A step pays and signals what arriving in its state did. Of a state between two camera frames
-    the newest frame before it is shown. Signals ``delta_X`` are the differences of ``X`` along
-    the new order; an ``X`` that never falls is a counter, and stays at its highest when the
-    order goes back.
+    A step pays and signals what arriving in its state did. Frames come at the stride of the stored
+    ones; of a state between two of those, the newest before it is shown. Signals ``delta_X`` are
+    the differences of ``X`` along the new order; an ``X`` that never falls is a counter, and stays
+    at its highest when the order goes back. Where a state is repeated, signals of motion are 0.
 
     Args:
         episode: of L steps.
@@ -40,6 +42,9 @@ def resequence(
         base = name.removeprefix("delta_")
         if base != name and base in episode.signals:
             signals[name] = _differences(episode, base, name, order)
+    standing = order[1:] == order[:-1]
+    for name in set(signals) & MOTION:
+        signals[name] = np.where(standing, np.float32(0), signals[name])
     frames, frame_step = _reordered_frames(episode, order)
     return replace(
         episode,
@@ -72,9 +77,9 @@ def _reordered_frames(episode: Episode, order: np.ndarray) -> tuple[Views, np.nd
         return {}, np.zeros(0, np.int64)
     rows = np.asarray(episode.frame_step, np.int64)
     newest = np.maximum(np.searchsorted(rows, order, side="right") - 1, 0)
-    shown = np.isin(order, rows)
-    shown[[0, -1]] = True
-    at = np.flatnonzero(shown)
+    # As a camera with the stride of the stored frames would have taken them.
+    stride = int(np.diff(rows).max()) if len(rows) > 1 else len(order)
+    at = np.unique(np.append(np.arange(0, len(order), stride), len(order) - 1))
     return {view: np.asarray(x)[newest[at]] for view, x in episode.frames.items()}, at
 
 

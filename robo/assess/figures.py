@@ -16,13 +16,13 @@ from robo.assess.discrimination import (
     operating_threshold,
     success_auc,
 )
-from robo.assess.order import monotonicity, progress_error, value_order_correlation
-from robo.assess.ranking import mean_maximum_rank_violation, ranking_accuracy
-from robo.assess.separation import (
+from robo.assess.distributions import (
     jensen_shannon,
     maximum_mean_discrepancy,
-    standardised_mean_difference,
+    standardised_difference,
 )
+from robo.assess.order import monotonicity, progress_error, value_order_correlation
+from robo.assess.ranking import mean_maximum_rank_violation, ranking_accuracy
 
 if TYPE_CHECKING:
     from robo.assess.replay import Scored
@@ -217,7 +217,7 @@ def _separation(given: Evidence) -> dict[str, Figure]:
     statistics: dict[str, Statistic] = {
         "auc": lambda i: success_auc(score[i], success[i]),
         "false_positive_rate": rate,
-        "smd": apart(standardised_mean_difference),
+        "smd": apart(standardised_difference),
         "mmd": apart(maximum_mean_discrepancy),
         "js": apart(jensen_shannon),
     }

@@ -80,22 +80,12 @@ def rollout_of(episodes: Sequence[Episode], camera: CameraSchedule | None = None
     success[last, 0] = torch.tensor([bool(e.success) for e in episodes])
     names = signal_names(episodes)
     observed = sorted(set.intersection(*(set(e.observation) for e in episodes)))
+    seen = {key: [np.asarray(e.observation[key]) for e in episodes] for key in observed}
+    ends = {key: torch.as_tensor(np.stack([p[-1] for p in seen[key]])) for key in observed}
     return Rollout(
-        observation={
-            key: _joined([np.asarray(e.observation[key])[:-1] for e in episodes])
-            for key in observed
-        },
-        last_observation={
-            key: torch.as_tensor(np.asarray(episodes[-1].observation[key])[-1:]) for key in observed
-        },
-        final_observation=FinalObservation(
-            {
-                key: torch.as_tensor(np.stack([e.observation[key][-1] for e in episodes]))
-                for key in observed
-            },
-            last,
-            torch.zeros_like(last),
-        ),
+        observation={key: _joined([part[:-1] for part in seen[key]]) for key in observed},
+        last_observation={key: ends[key][-1:] for key in observed},
+        final_observation=FinalObservation(ends, last, torch.zeros_like(last)),
         action=_joined([np.asarray(e.action) for e in episodes]),
         log_prob=torch.zeros(int(starts[-1]), 1),
         env_reward=_joined([np.asarray(e.reward, np.float32) for e in episodes]),

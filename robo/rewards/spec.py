@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from robo.rewards.potential import Potential
     from robo.rewards.shaping import TimeoutRule
 
-MAIN_ARGUMENT = {"grm": "grm", **dict.fromkeys(LANGUAGE_KINDS, "language.clip.model")}
+MAIN_ARGUMENT = {
+    "grm": "grm",
+    "srpo": "srpo.encoder",
+    **dict.fromkeys(LANGUAGE_KINDS, "language.clip.model"),
+}
 """Kind of RewardConfig to the field that ``KIND:ARGUMENT`` sets."""
 PROGRESS_KINDS = ("naive", "raw", "difference", "shaped")
 WRAPPERS = ("gated", "attributed", "squashed", "clipped", "delta", "ensemble", "filtered")

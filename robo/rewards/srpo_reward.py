@@ -65,6 +65,8 @@ class SRPOReward:
     critic_feature_dim = 0
     gamma: float | None = None
     timeout: str | None = None
+    compares_episodes = True
+    """Episodes are judged by those beside them: who scores some shows the others too."""
 
     def __init__(
         self,

@@ -24,8 +24,18 @@ def test_played_backwards(make_episode):
 
 def test_newest_frame_is_shown_between_frames(make_episode):
     part = edits.resequence(make_episode(UP, stride=5), [0, 3, 4, 5, 7, 9])
-    assert part.frame_step.tolist() == [0, 3, 5]
-    assert brightness_of(part) == [0, 0.5, 0.5]
+    assert part.frame_step.tolist() == [0, 5]  # the stored stride
+    assert brightness_of(part) == [0, 0.5]
+    loop = edits.resequence(make_episode(UP, stride=2), [0, 1, 2, 3, 4, 3, 2, 3, 4])
+    assert loop.frame_step.tolist() == [0, 2, 4, 6, 8]
+    assert brightness_of(loop) == [0, 0.2, 0.4, 0.2, 0.4]
+
+
+def test_who_stands_still_does_not_move(make_episode):
+    episode = make_episode(UP, speed=np.full(10, 5), speed_limit=np.full(10, 8))
+    still = edits.resequence(episode, [3, 4, 4, 4])
+    assert still.signals["speed"].tolist() == [5, 0, 0]
+    assert still.signals["speed_limit"].tolist() == [8, 8, 8]
 
 
 def test_counters_do_not_run_backwards(make_episode):

@@ -44,6 +44,17 @@ def test_shaping_and_success_are_not_caught(episodes, brightness, pixels):
     assert caught(ProgressDifferenceReward(SuccessReward(), potential()), episodes) == set()
 
 
+def test_frames_at_a_stride_tell_the_same(make_episode, brightness):
+    up = np.linspace(0, 1, 31)
+    stored = [make_episode(up, True, stride=3), make_episode(np.minimum(up, 0.4), stride=3)]
+    shaped = ShapedReward(SuccessReward(), brightness(stride=3), 0.99)
+    assert caught(shaped, stored) == set()
+    assert found(shaped, stored)["loop_income"].income < 0
+    naive = found(NaiveProgressReward(brightness(stride=3)), stored)
+    # Held between frames, the loop from 80 % to 40 % and back is worth about 60 % a step.
+    assert naive["loop_income"].income == pytest.approx(0.6 / 15, rel=0.15)
+
+
 def test_probes_that_do_not_apply_say_why(episodes):
     probes = found(SuccessReward(), episodes)
     assert list(probes) == list(PROBES)

@@ -148,3 +148,20 @@ def test_probe_options_are_used(episodes):
     idle = next(p for p in result["probes"] if p.name == "idle_income")
     # With so short a sight, finishing (0.85 + 0.9 / 2 + ...) beats 0.8 / (1 - 0.5).
     assert idle.preferred == 0 and idle.income > 0
+
+
+def test_a_reward_that_compares_episodes_is_probed_among_successes(episodes):
+    from robo.perception.video import load_video_encoder
+    from robo.rewards.srpo_config import SRPOConfig
+    from robo.rewards.srpo_reward import SRPOReward
+
+    config = SRPOConfig(size=8)
+    encoder = load_video_encoder("pixels", config.views, "cpu")
+    reward = SRPOReward(encoder, config, stride=1)
+    result, _ = assess_reward(reward, episodes, FEW)
+    assert result["figures"]["auc"].value == 1 and result["threshold"] == 1
+    assert result["caught"] == []
+    reversed_ = next(p for p in result["probes"] if p.name == "time_reversed")
+    assert reversed_.applies and reversed_.fooled == 0 and reversed_.change > 0
+    distances = assess_rewards({"srpo": reward, "success": SuccessReward()}, episodes, FEW)
+    assert distances["return_distance"]["names"] == ["srpo", "success"]
