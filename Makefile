@@ -55,7 +55,9 @@ lint: install
 wheel: install
 	bash tools/wheel_smoke_test.sh $(VENV)
 
-test: install system lint wheel
+# Two processes: one for each core of the smallest machine that this is meant for.
+test: install system
+	@$(MAKE) --no-print-directory -j 2 lint wheel
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-robosuite15: $(VENV15)/.installed system

@@ -1,6 +1,7 @@
 """Clone a LIBERO policy from a few expert demonstrations, then improve it from camera rewards.
 
     python launch/train_libero.py --out runs/libero [--task libero/libero_object/0] [--minutes 28]
+    python launch/train_libero.py --out runs/libero-groups --algorithm srpo
 
 reads top to bottom. A task's initial states are split in three: from the first the scripted expert
 demonstrates, on the second PPO practises, on the third the policy is judged, before and after. The
@@ -15,7 +16,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -33,6 +34,7 @@ from robo.policies.evaluate import evaluate, parse_seeds
 from robo.policies.learner_config import NetworkConfig, PPOConfig
 from robo.policies.recorder import PolicyActor, stream_episodes
 from robo.policies.run_folder import RunFolder, find_policy
+from robo.policies.srpo_presets import GroupSettings, group_ppo
 from robo.policies.train_config import TrainConfig
 
 # The trainer imports torch._dynamo, which must come before the first GL context.
@@ -86,6 +88,13 @@ class Config:
     """How the policy is cloned."""
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig((128, 128)))
     """The policy and its critic."""
+    algorithm: Literal["ppo", "srpo"] = "ppo"
+    """srpo: practise in groups from equal initial states, where failures are paid by how near
+    their video came to those of successes; no GRM, no critic."""
+    srpo: GroupSettings = field(default_factory=lambda: GroupSettings(group_size=4))
+    """srpo: how groups are collected and judged."""
+    group_ppo: PPOConfig = field(default_factory=group_ppo)
+    """srpo: the learner, in place of ppo."""
     views: tuple[str, ...] = ("front", "wrist")
     """Camera roles that the GRM sees."""
     size: int = 64
@@ -132,6 +141,8 @@ def main(config: Config) -> None:
     """Run all stages; each is done once."""
     stages = Stages(config.out, config.resume)
     collected = stages.do("collect", lambda: collect(config))
+    if config.algorithm == "srpo":
+        return by_groups(config, stages)
     stages.do("clone", lambda: clone_policy(config))
     before = stages.do("before", lambda: judge(config, config.out / "cloned"))
     attempts = stages.do("attempts", lambda: attempt(config))
@@ -165,6 +176,44 @@ def main(config: Config) -> None:
         f"{after['sampled']['success_rate']:.0%}), {result['total_minutes']:.1f} minutes in all; "
         f"see {config.out}"
     )
+
+
+def by_groups(config: Config, stages: Stages) -> None:
+    """Cloning, video encoder, groups; see launch/srpo_stages.py."""
+    from srpo_stages import GroupRun, run_stages
+
+    practise, judged = parse_seeds(config.training_states), parse_seeds(config.report_states)
+    options: dict[str, Any] = {"initial_states": practise}
+    base = TrainConfig(
+        task=config.task,
+        options=options,
+        num_envs=config.num_envs,
+        total_steps=config.total_steps,
+        group_size=config.srpo.group_size,
+        group_seeds=f"0-{len(practise) - 1}",
+        seed=config.seed,
+        ppo=config.group_ppo,
+        network=config.network,
+        backend="workers",
+        start_from=config.out / "cloned",
+        evaluate_every_steps=config.evaluate_every_steps,
+        evaluate_seeds=f"0-{len(practise) - 1}",
+        checkpoint_every_iterations=5,
+    )
+    schedule = CameraSchedule(config.views[:1], config.size, config.size, config.stride)
+    run = GroupRun(
+        config.out,
+        config.out / "episodes",
+        base,
+        config.network,
+        config.srpo,
+        schedule,
+        list(range(config.attempts)),
+        list(range(len(judged))),
+        lambda count: environments(config, practise, count),
+        lambda count: environments(config, judged, count),
+    )
+    run_stages(run, stages.do)
 
 
 def environments(config: Config, states: Sequence[int], count: int) -> VectorEnvironment:

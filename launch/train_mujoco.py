@@ -1,6 +1,7 @@
 """Train a policy on a MuJoCo task from camera frames: progress model, shaping, PPO.
 
     python launch/train_mujoco.py --out runs/lift --grm runs/grm [--nproc 4]
+    python launch/train_mujoco.py --out runs/groups --algorithm srpo --task mujoco/Push
 
 reads top to bottom: environments, reward, learner, evaluation over seeds that training has not
 seen. It uses the parts that `robo train` uses; change any of them here.
@@ -9,21 +10,26 @@ seen. It uses the parts that `robo train` uses; change any of them here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Annotated, Any, Literal
 
 import tyro
 
 import robo
 from robo.assess.statistics import wilson
+from robo.commands.collect import Collect
 from robo.errors import RoboError
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.evaluate import evaluate, parse_seeds
 from robo.policies.launcher import ProcessConfig, run_in_processes, train_rank
 from robo.policies.ppo import PPOConfig
 from robo.policies.run_folder import RunFolder, find_policy
+from robo.policies.srpo_presets import GroupSettings, group_ppo
 from robo.policies.train_config import TrainConfig, lift_network, lift_ppo
 from robo.rewards.config import RewardConfig
+from robo.rollout import CameraSchedule
 from robo.storage import write_json
 
 
@@ -41,6 +47,15 @@ class Config:
     """Environments of all processes together."""
     total_steps: int = 300_000
     """Environment steps, over all environments."""
+    algorithm: Literal["ppo", "srpo"] = "ppo"
+    """srpo: clone a few demonstrations, then practise in groups from equal initial states, where
+    failures are paid by how near their video came to those of successes."""
+    demonstrations: int = 10
+    """srpo: successful scripted episodes that the policy is cloned from."""
+    srpo: GroupSettings = field(default_factory=GroupSettings)
+    """srpo: how groups are collected and judged."""
+    group_ppo: PPOConfig = field(default_factory=group_ppo)
+    """srpo: the learner, in place of ppo."""
     seed: int = 0
     """Decides initial states, initial parameters and every sample."""
     stride: int = 5
@@ -61,6 +76,8 @@ class Config:
 
 def main(config: Config) -> None:
     """Train, evaluate, report."""
+    if config.algorithm == "srpo":
+        return by_groups(config)
     reward_config = RewardConfig(
         kind="success" if config.grm is None else "grm", grm=config.grm, stride=config.stride
     )
@@ -82,6 +99,36 @@ def main(config: Config) -> None:
     else:
         result = train_rank(*arguments)
     report(config, result)
+
+
+def by_groups(config: Config) -> None:
+    """Demonstrations, cloning, video encoder, groups; see launch/srpo_stages.py."""
+    from srpo_stages import GroupRun, run_stages
+    from train_robosuite import Stages
+
+    stages, camera = Stages(config.out, config.resume), CameraSchedule(("front",))
+    first = 100_000 + 10_000 * config.seed
+    demonstrate = Collect(
+        config.task, demonstrations=config.demonstrations, seed=first, out=config.out / "collect"
+    )
+    stages.do("collect", lambda: (rmtree(demonstrate.out, True), demonstrate.run())[1])
+    base = TrainConfig(
+        task=config.task,
+        num_envs=config.num_envs,
+        total_steps=config.total_steps,
+        group_size=config.srpo.group_size,
+        seed=config.seed,
+        ppo=config.group_ppo,
+        network=lift_network(),
+        start_from=config.out / "cloned",
+        evaluate_seeds=config.selection_seeds,
+        stop_success=1.0,
+    )
+    attempts = list(range(first + 5_000, first + 5_000 + config.num_envs))
+    vector = partial(robo.make_vec, config.task)
+    parts = (lift_network(), config.srpo, camera, attempts, parse_seeds(config.report_seeds))
+    run = GroupRun(config.out, demonstrate.out / "episodes", base, *parts, vector, vector)
+    run_stages(run, stages.do)
 
 
 def report(config: Config, result: dict[str, Any]) -> None:

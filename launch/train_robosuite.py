@@ -1,6 +1,7 @@
 """Train a policy on a robosuite task from camera frames: demonstrations, progress model, PPO.
 
     python launch/train_robosuite.py --out runs/robosuite-lift [--clone] [--reward success]
+    python launch/train_robosuite.py --out runs/robosuite-groups --algorithm srpo
 
 reads top to bottom: scripted demonstrations and failures, a General Reward Model (GRM) fitted on
 their pixels, PPO from state on sparse success shaped by it, evaluation over seeds that training
@@ -14,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,6 +38,7 @@ from robo.policies.launcher import ProcessConfig, run_in_processes, train_rank
 from robo.policies.ppo import PPOConfig
 from robo.policies.recorder import PolicyActor, record_episodes
 from robo.policies.run_folder import RunFolder, find_policy
+from robo.policies.srpo_presets import GroupSettings, group_ppo
 from robo.policies.train_config import TrainConfig, lift_network, lift_ppo
 from robo.rewards.config import RewardConfig
 from robo.rewards.grm.compact import CompactGRM
@@ -59,6 +62,13 @@ class Config:
     """Task id with a scripted expert: robosuite-batch/Lift, robosuite/Lift, robosuite/Stack ..."""
     options: dict[str, bool | int | float | str] = field(default_factory=dict)
     """The simulator's own options, name and value in turn: --options horizon 100."""
+    algorithm: Literal["ppo", "srpo"] = "ppo"
+    """srpo: clone the demonstrations, then practise in groups from equal initial states, where
+    failures are paid by how near their video came to those of successes."""
+    srpo: GroupSettings = field(default_factory=GroupSettings)
+    """srpo: how groups are collected and judged."""
+    group_ppo: PPOConfig = field(default_factory=group_ppo)
+    """srpo: the learner, in place of ppo."""
     reward: Literal["grm", "success"] = "grm"
     """Sparse success shaped by the GRM, or sparse success alone (no demonstrations, no GRM)."""
     grm: Path | None = None
@@ -115,6 +125,8 @@ class Config:
 def main(config: Config) -> None:
     """Run all stages; each is done once."""
     stages = Stages(config.out, config.resume)
+    if config.algorithm == "srpo":
+        return by_groups(config, stages)
     if config.needs_demonstrations:
         stages.do("collect", lambda: collect(config))
     if config.reward == "grm" and config.grm is None:
@@ -193,6 +205,34 @@ def collect(config: Config) -> dict[str, Any]:
         num_envs=min(16, config.demonstrations) if batch else None,
         out=config.out / "collect",
     ).run()
+
+
+def by_groups(config: Config, stages: Stages) -> None:
+    """Demonstrations, cloning, video encoder, groups; see launch/srpo_stages.py."""
+    from srpo_stages import GroupRun, run_stages
+
+    stages.do("collect", lambda: collect(replace(config, failures=())))
+    base = TrainConfig(
+        task=config.task,
+        options=config.options,
+        num_envs=config.num_envs,
+        total_steps=config.total_steps,
+        group_size=config.srpo.group_size,
+        seed=config.seed,
+        ppo=config.group_ppo,
+        network=lift_network(),
+        start_from=config.out / "cloned",
+        evaluate_every_steps=config.evaluate_every_steps,
+        evaluate_seeds=config.selection_seeds,
+        stop_success=1.0,
+    )
+    camera = CameraSchedule(config.views[:1], config.size, config.size, config.stride)
+    first = 105_000 + 10_000 * config.seed
+    attempts = list(range(first, first + config.num_envs))
+    vector = partial(environments, config)
+    parts = (lift_network(), config.srpo, camera, attempts, parse_seeds(config.report_seeds))
+    store = config.out / "collect" / "episodes"
+    run_stages(GroupRun(config.out, store, base, *parts, vector, vector), stages.do)
 
 
 def fit(config: Config) -> dict[str, Any]:

@@ -39,6 +39,9 @@ COMMANDS = {
     "fit clip": Entry(
         "robo.commands.fit_clip", "FitClip", "Fit an image-text model to a domain of frames"
     ),
+    "fit video-encoder": Entry(
+        "robo.commands.fit_video", "FitVideoEncoder", "Fit a compact video encoder to episodes"
+    ),
     "score": Entry("robo.commands.score", "Score", "Score stored episodes with a reward model"),
     "train": Entry("robo.commands.train", "Train", "Train a policy by PPO on any reward"),
     "evaluate": Entry("robo.commands.evaluate", "Evaluate", "Success rate of a trained policy"),
@@ -48,8 +51,21 @@ COMMANDS = {
     "explore": Entry("robo.commands.explore", "Explore", "Look through episodes in a browser"),
     "data info": Entry("robo.commands.data", "DataInfo", "What an episode store holds"),
     "data verify": Entry("robo.commands.data", "DataVerify", "Check an episode store for damage"),
+    "data merge": Entry(
+        "robo.commands.data_stores", "DataMerge", "Several episode stores into one"
+    ),
+    "data split": Entry("robo.commands.data_stores", "DataSplit", "One episode store into several"),
+    "data repair": Entry("robo.commands.data_stores", "DataRepair", "Make a damaged store usable"),
+    "data migrate": Entry("robo.commands.data_stores", "DataMigrate", "Rewrite an older store"),
+    "data stream": Entry("robo.commands.data_stores", "DataStream", "Copy a store as it grows"),
+    "data import": Entry("robo.commands.data_formats", "DataImport", "Data sets of others, in"),
+    "data export": Entry("robo.commands.data_formats", "DataExport", "A store, to others' formats"),
+    "data replay": Entry("robo.commands.data_replay", "DataReplay", "Render recorded states anew"),
     "carla-standin": Entry(
         "robo.commands.carla_standin", "CarlaStandin", "Our server that speaks CARLA's protocol"
+    ),
+    "serve grm": Entry(
+        "robo.commands.serve", "ServeGRM", "Serve a reward model to other processes"
     ),
     "demo": Entry("robo.commands.demo", "Demo", "Demonstrations to reward to policy to video"),
 }

@@ -269,6 +269,55 @@ EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         },
         ("0.97 (0.95 to 0.99) | ≥ 0.95", "0.81 (- to -)", "drop 0.96", "failures 80", "1 fit"),
     ),
+    "assess_rewards": (
+        {
+            "gamma": 0.99,
+            "episodes": {"mujoco": {"episodes": 40, "successes": 20, "tasks": ["mujoco/Lift"]}},
+            "rows": [
+                {
+                    "simulator": "mujoco",
+                    "reward": "naive:progress",
+                    "caught": ["loop_income", "idle_income"],
+                    "loop_income": 0.03,
+                    "idle_income": 0.05,
+                    "auc": {"value": 0.98, "low": 0.9, "high": 1.0},
+                    "voc_plus": {"value": 0.95, "low": None, "high": None},
+                    "false_positive_rate": {"value": None},
+                },
+                {"simulator": "mujoco", "reward": "route completion", "refused": "no signals"},
+            ],
+        },
+        (
+            "| loop income, idle income | +3.00 | +5.00 | 0.98 (0.90 to 1.00) | 0.95 | - |",
+            "| route completion | refused",
+            "20 successes and 20 failures of mujoco/Lift",
+        ),
+    ),
+    "reward_wrappers": (
+        {
+            "task": "mujoco/Reach",
+            "total_steps": 100_000,
+            "seeds": [0, 1],
+            "report_seeds": "5000-5099",
+            "timeout": "keep",
+            "rows": [
+                {"wrapper": "none", "fault": "farmable", "success": [0.1, 0.2, 0.0]},
+                {"wrapper": "delta", "fault": "farmable", "success": [1.0, 1.0, 1.0]},
+                {"wrapper": "delta", "fault": "hill", "success": [0.5]},
+            ],
+        },
+        ("| none | 10% (0% to 20%) | - |", "| delta | 100% | 50% |", "100,000 steps", "`keep`"),
+    ),
+    "distance_regret": (
+        {
+            "processes": 1000,
+            "states": 8,
+            "actions": 3,
+            "gamma": 0.9,
+            "rows": [{"name": "starc", "value": 0.9, "low": 0.88, "high": 0.92}],
+        },
+        ("| STARC | 0.90 (0.88 to 0.92) |", "1,000 random processes"),
+    ),
 }
 
 

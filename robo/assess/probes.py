@@ -17,7 +17,7 @@ import numpy as np
 
 from robo.assess import edits
 from robo.assess.discrimination import operating_threshold
-from robo.assess.replay import score
+from robo.assess.replay import Scored, score
 from robo.errors import StoreError
 
 if TYPE_CHECKING:
@@ -85,9 +85,10 @@ class Bench:
     reward: Reward
     episodes: Sequence[Episode]
     options: ProbeOptions = field(default_factory=ProbeOptions)
+    clean: Sequence[Scored] = ()
 
     def __post_init__(self) -> None:
-        """Score the untouched episodes.
+        """Score the untouched episodes, where that was not done.
 
         Raises:
             StoreError: there is no success among them.
@@ -96,7 +97,7 @@ class Bench:
         self.failures = [e for e in self.episodes if not e.success]
         if not self.successes:
             raise StoreError("probes need at least one successful episode, got none")
-        self.clean = score(self.reward, self.episodes)
+        self.clean = self.clean or score(self.reward, self.episodes)
         scores = np.array([part.score for part in self.clean])
         outcome = np.array([e.success for e in self.episodes])
         self.success_score, self.failure_score = scores[outcome], scores[~outcome]
@@ -126,7 +127,10 @@ Probe = Callable[[Bench], ProbeResult]
 
 
 def run_probes(
-    reward: Reward, episodes: Sequence[Episode], options: ProbeOptions | None = None
+    reward: Reward,
+    episodes: Sequence[Episode],
+    options: ProbeOptions | None = None,
+    clean: Sequence[Scored] = (),
 ) -> list[ProbeResult]:
     """Put a reward through every probe.
 
@@ -134,6 +138,7 @@ def run_probes(
         reward: any.
         episodes: of one task or several, at least one of them a success.
         options: how probes are made.
+        clean: what the reward says of the episodes, where that is known already.
 
     Returns:
         One result per probe, in the order of ``PROBES``.
@@ -141,7 +146,7 @@ def run_probes(
     Raises:
         StoreError: no success, or episodes that lack what the reward reads.
     """
-    bench = Bench(reward, episodes, options or ProbeOptions())
+    bench = Bench(reward, episodes, options or ProbeOptions(), clean)
     return [probe(bench) for probe in PROBES.values()]
 
 

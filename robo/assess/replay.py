@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from robo.rewards.base import Reward
 
 
+STATE_TERMS = ("contrast", "similarity")
+"""Terms that judge the state a step leads to, and so tell progress: of language goals."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """What a reward said of one episode of L steps."""
@@ -28,8 +32,8 @@ class Scored:
     progress: np.ndarray
     """float64 ``[L+1]``: what the reward takes for progress in each state, see ``source``."""
     source: str
-    """``potential`` (held, of each state), ``progress`` (a term of that name), or ``return``
-    (the reward paid so far, for rewards that tell no progress)."""
+    """``potential`` (held, of each state), a term of ``STATE_TERMS``, or ``return`` (the reward
+    paid so far, for rewards that tell no progress)."""
 
     @property
     def paid(self) -> float:
@@ -165,8 +169,9 @@ def _progress(
         final = terms.final_critic_features
         end = own["potential"][-1] if final is None else float(final[episode, 0])
         return np.append(own["potential"], end), "potential"
-    if "progress" in own:  # term t describes s_(t+1), like a signal
-        return np.concatenate([own["progress"][:1], own["progress"]]), "progress"
+    for name in STATE_TERMS:
+        if name in own:  # that of s_0 is not among them: the first one stands in
+            return np.concatenate([own[name][:1], own[name]]), name
     return np.concatenate([[0.0], np.cumsum(total)]), "return"
 
 

@@ -70,7 +70,7 @@ def assess_reward(
     threshold = None
     if success[usable].any():
         threshold = operating_threshold(evidence.score[usable], success[usable], evidence.recall)
-    probes = run_probes(reward, episodes, options.probes) if successes else []
+    probes = run_probes(reward, episodes, options.probes, scored) if successes else []
     result = {
         "figures": all_figures(evidence),
         "probes": probes,
@@ -181,6 +181,18 @@ def assess_rewards(
             "matrix": return_distances(scored, options.probes.gamma),
         },
     }
+
+
+def chosen(episodes: Sequence[Episode], limit: int | None) -> list[Episode]:
+    """At most ``limit`` episodes, successes and failures in turn as long as there are both."""
+    if limit is None or len(episodes) <= limit:
+        return list(episodes)
+    rows = {yes: [i for i, e in enumerate(episodes) if bool(e.success) == yes] for yes in (1, 0)}
+    half = limit // 2
+    take = max(limit - len(rows[0]), limit - half)
+    kept = rows[1][:take]
+    kept += rows[0][: limit - len(kept)]
+    return [episodes[i] for i in sorted(kept)]
 
 
 def _counts(names: Sequence[str]) -> dict[str, int]:

@@ -100,10 +100,8 @@ def jensen_shannon(
     if low == high:
         return 0.0
     edges = np.linspace(low, high, bins + 1)
-    shares = [
-        np.histogram(np.clip(part, low, high), edges)[0] / len(part) for part in (left, right)
-    ]
-    return float(np.nan_to_num(jensenshannon(*shares)) ** 2)
+    p, q = (np.histogram(np.clip(part, low, high), edges)[0] / len(part) for part in (left, right))
+    return float(np.nan_to_num(jensenshannon(p, q)) ** 2)
 
 
 def _constant(values: np.ndarray, scale: float) -> bool:

@@ -11,9 +11,11 @@ import tyro
 from robo.errors import RoboError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from robo.assess.report import AssessOptions
     from robo.rewards.base import Reward
-    from robo.rollout import Episode
+    from robo.rollout import CameraSchedule, Episode
 
 PAGE = "report.html"
 
@@ -46,6 +48,8 @@ class Assess:
     """Steps of each such trial; STARC's values look this far."""
     hold: int = 1
     """Environment steps that an action of a trial is held for."""
+    runs: tuple[Path, ...] = ()
+    """Training runs whose Goodhart gap is shown: return under the reward against success."""
     resamples: int = 500
     """Bootstrap resamples of whole episodes; 0 makes no intervals."""
     seed: int = 0
@@ -84,7 +88,7 @@ class Assess:
         """
         from rich.console import Console
 
-        from robo.assess.report import assess_rewards
+        from robo.assess.report import assess_rewards, chosen
         from robo.commands.assess_page import write_page
         from robo.commands.fit import open_store
 
@@ -97,6 +101,13 @@ class Assess:
             on_reward=lambda name: console.print(f"assessing {name}", markup=False),
         )
         result = {"store": str(self.episodes), "timeout": self.timeout, **result}
+        if self.transitions:
+            console.print("sampling distances")
+            result["distances"] = self.distances(episodes)
+        if self.runs:
+            from robo.assess.goodhart import gap_of_run
+
+            result["goodhart"] = {str(run): gap_of_run(run / "metrics") for run in self.runs}
         if self.out is not None:
             write_page(self.out / PAGE, result)
             result["page"] = str(self.out / PAGE)
@@ -114,6 +125,30 @@ class Assess:
             for text in self.rewards
         }
 
+    def distances(self, episodes: list[Episode]) -> dict[str, Any]:
+        """EPIC, DARD and STARC between the rewards, on states read at every stored frame.
+
+        Raises:
+            RoboError: see :func:`robo.assess.sampled_distances.draw`.
+        """
+        import robo
+        from robo.assess.branching import BranchOptions
+        from robo.assess.sampled_distances import SampleOptions, draw, sampled_distances
+        from robo.rewards.spec import reward_from_spec
+
+        rewards = {
+            text: reward_from_spec(text, self.gamma, self.timeout, 1) for text in self.rewards
+        }
+        camera = shared_camera([reward.camera for reward in rewards.values()])
+        options = SampleOptions(
+            transitions=self.transitions,
+            gamma=self.gamma,
+            branch=BranchOptions(self.branches, self.horizon, self.hold, self.seed),
+            seed=self.seed,
+        )
+        sample = draw(episodes, camera, options, robo.make if self.branches else None)
+        return sampled_distances(rewards, sample, options)
+
     def options(self) -> AssessOptions:
         """What is measured."""
         from robo.assess.figures import Resampling
@@ -127,16 +162,24 @@ class Assess:
         )
 
 
-def chosen(episodes: list[Episode], limit: int | None) -> list[Episode]:
-    """At most ``limit`` episodes, successes and failures in turn as long as there are both."""
-    if limit is None or len(episodes) <= limit:
-        return episodes
-    rows = {yes: [i for i, e in enumerate(episodes) if bool(e.success) == yes] for yes in (1, 0)}
-    half = limit // 2
-    take = max(limit - len(rows[0]), limit - half)
-    kept = rows[1][:take]
-    kept += rows[0][: limit - len(kept)]
-    return [episodes[i] for i in sorted(kept)]
+def shared_camera(cameras: Sequence[CameraSchedule | None]) -> CameraSchedule | None:
+    """One schedule with the views of all; None where none reads frames.
+
+    Raises:
+        RoboError: they read frames of different sizes.
+    """
+    from robo.rollout import CameraSchedule
+
+    given = [camera for camera in cameras if camera is not None]
+    sizes = {(camera.height, camera.width) for camera in given}
+    if len(sizes) > 1:
+        raise RoboError(
+            f"the rewards read frames of {sorted(sizes)} pixels: sample their distances apart"
+        )
+    if not given:
+        return None
+    views = tuple(dict.fromkeys(view for camera in given for view in camera.views))
+    return CameraSchedule(views, *sizes.pop(), 1)
 
 
 def print_table(result: dict[str, Any]) -> None:

@@ -69,6 +69,7 @@ def write_page(path: Path, result: dict[str, Any]) -> None:
         _curves(assessed),
         _distances(result),
         _language(assessed),
+        _goodhart(result.get("goodhart") or {}),
         _method(result),
     ]
     page = (
@@ -310,6 +311,34 @@ def _language(assessed: dict[str, Any]) -> str:
     return (
         f"<section><h2>Language</h2>{drawn}<p class=note>Rows: the instruction that was given. "
         "Columns: the successes of each instruction.</p></section>"
+    )
+
+
+def _goodhart(runs: dict[str, Any]) -> str:
+    """The gap along training runs: z-scored return less z-scored success."""
+    drawn = ""
+    for i, (name, found) in enumerate(runs.items()):
+        low, high = min(found["gap"]), max(found["gap"])
+        picture = lines(
+            [(found["step"], found["gap"], line_css(i))],
+            f"Goodhart gap of {name}",
+            x_range=(found["step"][0], found["step"][-1]),
+            y_range=(min(low, -0.5), max(high, 0.5)),
+            x_name="steps",
+            mark=0.0,
+        )
+        since = found["divergence_step"]
+        said = "no divergence" if since is None else f"diverges from step {since:,}"
+        drawn += (
+            f"<div><h3><code>{text(name)}</code>: {said}; success {found['final_gold']:.0%} at the "
+            f"end, {found['peak_gold']:.0%} at its peak</h3>{picture}</div>"
+        )
+    if not drawn:
+        return ""
+    return (
+        f"<section><h2>Goodhart gap of training runs</h2><div class=charts>{drawn}</div><p "
+        "class=note>z-scored return under the learned reward less z-scored success. It rises "
+        "where the reward is had without success.</p></section>"
     )
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class _StoreCommand:
     """What the commands on one episode store are given."""
 
-    path: tyro.conf.Positional[Path]
-    """Folder of the episode store."""
+    path: tyro.conf.Positional[str]
+    """Folder of the episode store, or an address that fsspec reaches."""
     out: Path | None = None
     """Run folder for config.json and result.json."""
     json: bool = False
@@ -70,8 +70,9 @@ class DataVerify(_StoreCommand):
             line = f"episode {damage.episode} ({damage.file}): {damage.reason}"
             console.print(line, style="red", markup=False)
         if damaged:
-            advice = "damaged: restore their files from a copy, or skip them; the rest reads"
-            console.print(f"{len(damaged)} of {episodes} episodes of {self.path} {advice}")
+            advice = "restore their files from a copy, or take them out with `robo data repair`"
+            told = f"{len(damaged)} of {episodes} episodes of {self.path} are damaged: {advice}"
+            console.print(told, markup=False)
         else:
             console.print(f"{episodes} episodes of {self.path}: all whole")
         return {
@@ -89,7 +90,6 @@ def summarise(store: EpisodeStore) -> dict[str, Any]:
         lambda: {"episodes": 0, "successes": 0, "steps": 0}
     )
     kinds: dict[str, int] = defaultdict(int)
-    files = (store.path / header.file for header in headers)
     for header in headers:
         row = tasks[header.info.task]
         row["episodes"] += 1
@@ -105,7 +105,7 @@ def summarise(store: EpisodeStore) -> dict[str, Any]:
         "successes": sum(header.success for header in headers),
         "steps": sum(header.length for header in headers),
         "frames": sum(header.frame_count * len(header.image_sizes) for header in headers),
-        "bytes": sum(file.stat().st_size for file in files if file.exists()),
+        "bytes": store.bytes_on_disk(),
         "tasks": dict(sorted(tasks.items())),
         "kinds": dict(sorted(kinds.items())),
         "image_sizes": first.image_sizes if first else {},
@@ -113,6 +113,7 @@ def summarise(store: EpisodeStore) -> dict[str, Any]:
         if first
         else {},
         "signals": list(first.signal_names) if first else [],
+        "codings": sorted({s.coding for h in headers for s in h.arrays if "frames/" in s.name}),
         "versions": dict(first.versions) if first else {},
     }
 
@@ -138,7 +139,8 @@ def _print_info(result: dict[str, Any]) -> None:
         ),
         "signals": ", ".join(result["signals"]) or "none",
         "kinds": ", ".join(f"{kind} {count}" for kind, count in result["kinds"].items()),
-        "on disk": f"{result['bytes'] / 1e6:.1f} MB, schema {result['schema']}",
+        "on disk": f"{result['bytes'] / 1e6:.1f} MB, schema {result['schema']}"
+        + (f", images {', '.join(result['codings'])}" if result["codings"] else ""),
         "versions": ", ".join(f"{name} {number}" for name, number in result["versions"].items()),
     }
     for name, text in lines.items():

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from robo.storage import plain, read_json, write_json
 if TYPE_CHECKING:
     from robo.policies.train_config import TrainConfig
     from robo.rollout import Episode
+    from robo.sim.contract import VectorEnvironment
 
 FAILURES = ("beside:20", "closed:20", "open:12", "wander:24")
 """Scripted failures of mujoco/Lift that its GRM learns from, beside the demonstrations."""
@@ -269,15 +271,13 @@ def video_stage(config: Demo, outcomes: list[dict[str, Any]]) -> dict[str, dict[
     videos: dict[str, dict[str, str] | None] = {}
     for kind, wanted in (("success", True), ("failure", False)):
         seeds = [int(row["seed"]) for row in outcomes if row["success"] == wanted]
-        actor, episodes = "trained policy", play(config, chosen, seeds)
+        actor, found = "trained policy", play(config, chosen, seeds, wanted)
         if not seeds and not wanted:
             fresh = ActorCritic(
                 chosen.observation_space, chosen.action_space, chosen.config, seed=config.seed
             )
             seeds = [int(row["seed"]) for row in outcomes]
-            actor, episodes = "untrained policy", play(config, fresh, seeds, deterministic=False)
-        # A borderline episode may end otherwise when it is played alone: rounding differs.
-        found = next((pair for pair in episodes if pair[0].success == wanted), None)
+            actor, found = "untrained policy", play(config, fresh, seeds, wanted, False)
         videos[kind] = found and {
             "path": write_video(config, *found, kind, actor),
             "actor": actor,
@@ -286,9 +286,12 @@ def video_stage(config: Demo, outcomes: list[dict[str, Any]]) -> dict[str, dict[
 
 
 def play(
-    config: Demo, policy: Any, seeds: list[int], deterministic: bool = True
-) -> Iterator[tuple[Episode, Episode]]:
-    """Episode after episode, each with frames of every step: as the GRM sees it, and larger."""
+    config: Demo, policy: Any, seeds: list[int], success: bool, deterministic: bool = True
+) -> tuple[Episode, Episode] | None:
+    """The first episode that ends as wanted, as the GRM sees it, and drawn larger; None if none.
+
+    Both have frames of every step.
+    """
     from robo.policies.recorder import PolicyActor, record_episodes
     from robo.rewards.grm.compact import CompactGRM
     from robo.rollout import CameraSchedule
@@ -297,21 +300,22 @@ def play(
     shape = CompactGRM.load(config.out / "grm").config
     small = CameraSchedule(shape.views, shape.height, shape.width, stride=1)
     large = replace(small, height=360, width=360)
-    drawings = (
-        (make_vec(config.task, 1), small),
-        (make_vec(config.task, 1, profile="faithful"), large),
-    )
-    try:
+
+    def drawn(env: VectorEnvironment, seed: int, camera: CameraSchedule) -> Episode:
+        """The same episode each time: actions are the same given the seed."""
+        actor = PolicyActor(policy, deterministic, seed)
+        return record_episodes(env, actor, [seed], camera)[0]
+
+    with (
+        closing(make_vec(config.task, 1)) as env,
+        closing(make_vec(config.task, 1, profile="faithful")) as faithful,
+    ):
         for seed in seeds:
-            # Twice the same episode: actions are the same given the seed.
-            scored, shown = (
-                record_episodes(env, PolicyActor(policy, deterministic, seed), [seed], camera)[0]
-                for env, camera in drawings
-            )
-            yield scored, shown
-    finally:
-        for env, _ in drawings:
-            env.close()
+            scored = drawn(env, seed, small)
+            # A borderline episode may end otherwise when it is played alone: rounding differs.
+            if scored.success == success:
+                return scored, drawn(faithful, seed, large)
+    return None
 
 
 def write_video(config: Demo, scored: Episode, shown: Episode, kind: str, actor: str) -> str:

@@ -1,29 +1,59 @@
-"""``robo fit grm``: a compact General Reward Model from an episode store."""
+"""``robo fit grm``: a General Reward Model from episodes: compact, vision-language or served."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from robo.errors import RoboError, StoreError
 from robo.rewards.grm.fit_config import FitConfig
+from robo.rewards.grm.http_config import HTTPConfig
+from robo.rewards.grm.tune_config import TuneConfig
+from robo.rewards.grm.vlm_config import VLMConfig
 
 if TYPE_CHECKING:
     from robo.data import EpisodeStore
     from robo.rewards.grm.fit import FitProgress
+    from robo.rollout import Episode
 
 
 @dataclass(frozen=True)
 class FitGRM:
-    """Fit a compact General Reward Model on stored demonstrations and failures."""
+    """Fit a General Reward Model on stored demonstrations and failures, or adapt one to a task."""
 
-    store: Path
-    """Episode store, or the run folder of robo collect."""
+    store: Path | None = None
+    """Episode store, or the run folder of robo collect. With --adapt: old tasks to keep in mind."""
     config: Annotated[FitConfig, tyro.conf.arg(name="")] = field(default_factory=FitConfig)
-    """How it is fitted."""
+    """How the compact model is fitted."""
+    also: tuple[Path, ...] = ()
+    """Stores of further tasks, one each: a compact model that serves all of them."""
+    backbone: Literal["compact", "vlm", "http"] = "compact"
+    """compact: a small network of our own; vlm: Qwen2.5-VL or Qwen3-VL (--vlm.model), fine-tuned
+    for --tune.steps; http: a served model (--http.url). The last two take the references of the
+    store's first success."""
+    vlm: VLMConfig = field(default_factory=VLMConfig)
+    """The vision-language model."""
+    http: HTTPConfig = field(default_factory=HTTPConfig)
+    """The served model."""
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    """Fine-tuning of the vision-language model."""
+    adapt: Path | None = None
+    """Folder of a fitted GRM that is adapted to the task of --demos."""
+    demos: str | None = None
+    """With --adapt: the one demonstration, as STORE or STORE:INDEX."""
+    held_out: Path | None = None
+    """With --adapt: episodes of the new task on which before and after are compared."""
+    keyframes: Path | None = None
+    """With --adapt: JSON file of the demonstration's subtasks, in the published format; a missing
+    file is written with a proposal and a picture of it beside, to be corrected."""
+    mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
+    """With --held-out: progress mode of the comparison."""
+    resume: bool = False
+    """Go on from the checkpoint in --out (--checkpoint-every, --tune.checkpoint-every)."""
     threads: int = 1
     """Threads of torch; more help only where the cores are idle."""
     out: Path = Path("runs/grm")
@@ -31,14 +61,25 @@ class FitGRM:
     json: bool = False
     """Print the result as the last line."""
 
+    def __post_init__(self) -> None:
+        """Refuse what lacks its data."""
+        if self.adapt is None and self.store is None:
+            raise RoboError(
+                "name the episodes to fit on: --store FOLDER (or --adapt GRM --demos STORE)"
+            )
+        if (self.adapt is None) != (self.demos is None):
+            raise RoboError("--adapt GRM and --demos STORE go together; give both or neither")
+
     def run(self) -> dict[str, Any]:
         """Fit and save.
 
         Returns:
-            ``grm`` (folder) and the training summary.
+            ``grm`` (folder) and the training summary; with --adapt and --held-out also
+            ``before`` and ``after`` (see ``robo score``).
 
         Raises:
-            RoboError: empty or unfit store, missing views, divergence, full disk.
+            RoboError: empty or unfit store, missing views, divergence, full disk, missing extra,
+                no service.
         """
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -49,10 +90,15 @@ class FitGRM:
         # Where there is no terminal, a transient bar would leave an empty line.
         quiet = not console.is_terminal
         with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-            line = bar.add_task("fit", total=self.config.iterations, loss="")
+            line = bar.add_task("fit", total=None, loss="")
 
             def show(step: FitProgress) -> None:
-                bar.update(line, completed=step.iteration, loss=f"loss {step.loss:.4f}")
+                bar.update(
+                    line,
+                    completed=step.iteration,
+                    total=step.iterations,
+                    loss=f"loss {step.loss:.4f}",
+                )
 
             return fit(self, show)
 
@@ -61,16 +107,80 @@ def fit(config: FitGRM, on_progress: Callable[[FitProgress], None] | None = None
     """Do what :meth:`FitGRM.run` says, calling ``on_progress`` after each training step."""
     import torch
 
-    from robo.rewards.grm.fit import fit_grm
-
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        grm, summary = fit_grm(open_store(config.store), config.config, on_progress)
+        if config.adapt is not None:
+            from robo.commands.adapt import adapt
+
+            return adapt(config, on_progress)
+        if config.backbone != "compact":
+            return _fit_pair_model(config, on_progress)
+        return _fit_compact(config, on_progress)
     finally:
         torch.set_num_threads(before)
+
+
+def _fit_compact(
+    config: FitGRM, on_progress: Callable[[FitProgress], None] | None
+) -> dict[str, Any]:
+    from robo.rewards.grm.fit import fit_grm
+
+    assert config.store is not None
+    grm, summary = fit_grm(
+        open_store(config.store),
+        config.config,
+        on_progress,
+        also=[open_store(path) for path in config.also],
+        folder=config.out,
+        resume=config.resume,
+    )
     grm.save(config.out)
     return {"grm": str(config.out), **summary}
+
+
+def _fit_pair_model(
+    config: FitGRM, on_progress: Callable[[FitProgress], None] | None
+) -> dict[str, Any]:
+    """A vision-language or served model with the references of the first success."""
+    from robo.rewards.grm.pair_model import PairModel, make_backbone
+
+    assert config.store is not None
+    episodes = list(open_store(config.store))
+    demo = next((episode for episode in episodes if episode.success and episode.frames), None)
+    if demo is None:
+        raise StoreError(
+            f"{config.store} holds no success with camera frames, from which START and GOAL could "
+            "be taken; collect a demonstration"
+        )
+    choice = config.vlm if config.backbone == "vlm" else config.http
+    model = PairModel(choice, make_backbone(choice), tuple(demo.frames), image_size(demo))
+    model.task, model.instruction = demo.info.task, demo.info.instruction
+    model.reference = references_of(demo)
+    if config.backbone == "http" or config.tune.steps == 0:
+        model.save(config.out)
+        summary: dict[str, Any] = {"steps": 0}
+    else:
+        from robo.rewards.grm.vlm.tuning import tune
+
+        summary = tune(model, episodes, config.tune, config.out, on_progress, config.resume)
+    return {"grm": str(config.out), "backbone": config.backbone, "task": model.task, **summary}
+
+
+def references_of(demo: Episode) -> dict[str, dict[str, Any]]:
+    """START and GOAL pictures: the first and last frames of a demonstration."""
+    import torch
+
+    return {
+        kind: {view: torch.from_numpy(image[[row]].copy()) for view, image in demo.frames.items()}
+        for kind, row in (("start", 0), ("goal", -1))
+    }
+
+
+def image_size(demo: Episode) -> tuple[int, int]:
+    """(height, width) of an episode's frames."""
+    height, width = next(iter(demo.frames.values())).shape[1:3]
+    return int(height), int(width)
 
 
 def open_store(path: Path) -> EpisodeStore:

@@ -11,7 +11,7 @@ import numpy as np
 from robo.errors import RoboError, StoreError
 
 if TYPE_CHECKING:
-    from robo.rewards.grm.compact import CompactGRM
+    from robo.rewards.grm.potential import AnyGRM
     from robo.rewards.grm.score import EpisodeScore
     from robo.rollout import Episode
 
@@ -73,9 +73,9 @@ class Score:
                 views or without the signal.
         """
         from robo.commands.fit import open_store
-        from robo.rewards.grm.compact import CompactGRM
+        from robo.rewards.grm.folder import load_model
 
-        grm = CompactGRM.load(self.grm, self.device)
+        grm = load_model(self.grm, self.device)
         result = assess_episodes(self, grm, list(open_store(self.store)))
         self._print(result)
         return result
@@ -96,7 +96,7 @@ class Score:
         Console(stderr=True).print(table)
 
 
-def assess_episodes(config: Score, grm: CompactGRM, episodes: list[Episode]) -> dict[str, Any]:
+def assess_episodes(config: Score, grm: AnyGRM, episodes: list[Episode]) -> dict[str, Any]:
     """Every figure of :meth:`Score.run` for episodes in memory."""
     from robo.assess.grm import outcomes, voc
     from robo.rewards.grm.score import score_store
@@ -126,7 +126,7 @@ def assess_episodes(config: Score, grm: CompactGRM, episodes: list[Episode]) -> 
     return result
 
 
-def voc_minus(config: Score, grm: CompactGRM, episodes: list[Episode]) -> np.ndarray:
+def voc_minus(config: Score, grm: AnyGRM, episodes: list[Episode]) -> np.ndarray:
     """VOC ``[S]`` of each success played backwards, from incremental hops whatever the mode."""
     from robo.assess.grm import voc
     from robo.rewards.grm.score import reversed_progress

@@ -1,14 +1,18 @@
 """One episode as one zarr v3 group in one zip file.
 
-A file per episode keeps the number of files low, makes the commit a single rename, and gives
-every chunk a CRC that is checked whenever it is read. The zip is stored, not deflated: the
-chunks are already compressed by zarr.
+A file per episode makes the commit a single rename, and keeps copies and uploads simple. Each
+array is one shard (:mod:`robo.data.shards`) whose chunks have checksums of their own; the zip is
+stored, not deflated, so that a shard lies in the file as it is and the manifest can say where.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,14 +20,16 @@ from urllib.parse import quote
 
 import numpy as np
 
-from robo.data.layout import Arrays, checksum
-from robo.data.schema import EpisodeHeader
+from robo.data.coding import VIDEOS
+from robo.data.layout import Arrays
+from robo.data.schema import ArraySpec, EpisodeHeader
+from robo.data.shards import Blob, ShardReader, array_metadata, write_shard
+from robo.data.video import GROUP, VideoReader, difference, encode_video
 from robo.errors import StoreError
 
-CHUNK_BYTES = 512 * 1024
-"""Largest uncompressed chunk: a few frames, or the whole of a small array."""
-
 HEADER_ATTRIBUTE = "robo_episode"
+_TIME = (1980, 1, 1, 0, 0, 0)
+"""The same episode gives the same file."""
 
 
 def array_path(name: str) -> str:
@@ -32,106 +38,193 @@ def array_path(name: str) -> str:
     return prefix + "." + quote(key, safe=" ") if separator else name
 
 
-def chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Chunks along the first axis, of even length and at most ``CHUNK_BYTES`` (or one row)."""
-    row_bytes = itemsize * int(np.prod(shape[1:], dtype=np.int64))
-    rows = max(1, CHUNK_BYTES // max(1, row_bytes))
-    chunks = -(-shape[0] // rows)
-    return -(-shape[0] // chunks), *(max(1, size) for size in shape[1:])
+def write_archive(
+    path: Path, header: EpisodeHeader, arrays: Arrays, coding: str = "lz4hc"
+) -> EpisodeHeader:
+    """Write the episode to ``path`` and flush it to the medium; the header with what was written.
 
-
-def write_archive(path: Path, header: EpisodeHeader, arrays: Arrays) -> None:
-    """Write the episode to ``path`` and flush it to the medium.
+    Args:
+        path: file to write.
+        header: its ``arrays`` are filled in here.
+        arrays: may lie in memory-mapped files: no more than a chunk is copied at a time.
+        coding: of camera frames; all else is stored as "lz4hc" where this names a video.
 
     Raises:
         OSError: where the medium is full or not writable; a part may be left at ``path``.
+        StoreError: where a view cannot be coded so.
     """
-    import zarr
-    from zarr.codecs import ZstdCodec
-    from zarr.storage import ZipStore
-
-    store = ZipStore(path, mode="w")
+    archive = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
     try:
-        zarr.create_group(store, attributes={HEADER_ATTRIBUTE: header.to_json()})
+        specs = []
         for name, array in arrays.items():
-            target = zarr.create_array(
-                store,
-                name=array_path(name),
-                shape=array.shape,
-                dtype=array.dtype,
-                chunks=chunk_shape(array.shape, array.itemsize),
-                compressors=ZstdCodec(level=1),
-                # All-zero chunks too, so that a lost chunk never reads as zeros.
-                config={"write_empty_chunks": True},
-            )
-            target[...] = array
-        store.close()
+            if coding in VIDEOS and name.startswith("frames/"):
+                specs.append(_write_video(archive, name, array, coding))
+            else:
+                plain = "lz4hc" if coding in VIDEOS else coding
+                specs.append(_write_array(archive, name, array, plain))
+        header = dataclasses.replace(header, arrays=tuple(specs), file="")
+        group = {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {HEADER_ATTRIBUTE: header.to_json()},
+        }
+        _write_entry(archive, "zarr.json", json.dumps(group).encode())
+        archive.close()
     except BaseException:
         # Closing writes the zip's directory, which fails again on a full disk.
         with contextlib.suppress(Exception):
-            store.close()
+            archive.close()
         raise
     with path.open("rb") as file:
         os.fsync(file.fileno())
+    return header
 
 
-def read_archive(path: Path, header: EpisodeHeader, names: Iterable[str]) -> Arrays:
-    """The named arrays of an episode, checked against its header's shapes and dtypes.
+def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray, coding: str) -> ArraySpec:
+    path = array_path(name)
+    metadata = array_metadata(array.shape, array.dtype, coding)
+    _write_entry(archive, f"{path}/zarr.json", json.dumps(metadata).encode())
+    if not array.size:
+        return write_shard(lambda data: None, name, array, coding)
+    key = "/".join(["c", *("0" * array.ndim)])
+    with archive.open(zipfile.ZipInfo(f"{path}/{key}", _TIME), "w", force_zip64=True) as entry:
+        offset = archive.fp.tell()  # type: ignore[union-attr]
+        spec = write_shard(entry.write, name, array, coding)
+    return dataclasses.replace(spec, offset=offset)
 
-    Raises:
-        StoreError: naming the first array that is missing, damaged or of another shape.
-    """
-    import zarr
-    from zarr.storage import ZipStore
 
-    specs = {spec.name: spec for spec in header.arrays}
-    arrays: Arrays = {}
-    name = "file"
+def _write_video(archive: zipfile.ZipFile, name: str, images: np.ndarray, coding: str) -> ArraySpec:
+    encoded = encode_video(images, coding)
+    read = VideoReader(encoded, images.shape).take(np.arange(len(images)))
+    mean, worst = difference(images, read)
+    if coding == "video-lossless" and worst:
+        raise StoreError(
+            f"{name}: this machine's H.264 coder is not lossless (pixels differ by up to {worst}); "
+            "use coding 'lz4hc'"
+        )
+    info = zipfile.ZipInfo(f"{array_path(name)}.mp4", _TIME)
+    with archive.open(info, "w", force_zip64=True) as entry:
+        offset = archive.fp.tell()  # type: ignore[union-attr]
+        entry.write(encoded)
+    return ArraySpec(
+        name,
+        images.shape,
+        "uint8",
+        zlib.crc32(encoded),
+        coding,
+        GROUP,
+        offset,
+        len(encoded),
+        round(mean, 4),
+        worst,
+    )
+
+
+def _write_entry(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, _TIME), data)
+
+
+class ArchiveReader:
+    """Reads arrays, or rows of arrays, of one episode's file. Threads may share it."""
+
+    def __init__(self, blob: Blob, header: EpisodeHeader) -> None:
+        """Nothing is read before it is asked for."""
+        self.header = header
+        self._blob = blob
+        self._specs = {spec.name: spec for spec in header.arrays}
+        self._readers: dict[str, ShardReader | VideoReader] = {}
+
+    def rows(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Rows ``start`` to ``stop`` (not included) of the array ``name``.
+
+        Raises:
+            StoreError: naming the array and what is damaged.
+        """
+        reader = self._reader(name)
+        if isinstance(reader, ShardReader):
+            with _named(name):
+                return reader.rows(start, stop)
+        return self.take(name, np.arange(start, stop))
+
+    def take(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """The listed rows of the array ``name``, in any order; see :meth:`rows`."""
+        reader = self._reader(name)
+        with _named(name):
+            return reader.take(rows)
+
+    def read(self, names: Iterable[str]) -> Arrays:
+        """The named arrays, whole; see :meth:`rows`."""
+        return {name: self.rows(name, 0, self._specs[name].shape[0]) for name in names}
+
+    def verify(self, spec: ArraySpec) -> None:
+        """Read one array and compare it with its checksum.
+
+        Raises:
+            StoreError: where it differs or cannot be read.
+        """
+        reader = self._reader(spec.name)
+        with _named(spec.name):
+            if isinstance(reader, VideoReader):
+                reader.take(np.arange(spec.shape[0]))
+            elif reader.checksum() != spec.crc32:
+                raise StoreError(f"{spec.name}: its checksum differs from the manifest's")
+
+    def _reader(self, name: str) -> ShardReader | VideoReader:
+        reader = self._readers.get(name)
+        if reader is None:
+            spec = self._specs[name]
+            with _named(name):
+                if spec.coding in VIDEOS:
+                    encoded = self._blob.read_at(spec.offset, spec.nbytes)
+                    if zlib.crc32(encoded) != spec.crc32:
+                        raise StoreError(f"{name}: its video's checksum differs")
+                    reader = VideoReader(encoded, spec.shape)
+                else:
+                    reader = ShardReader(self._blob, spec)
+            self._readers[name] = reader
+        return reader
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Any:
+    """Errors of the medium as one of the array ``name``."""
     try:
-        with ZipStore(path, mode="r") as store:
-            for name in names:
-                stored = zarr.open_array(store, path=array_path(name), mode="r")
-                array = np.asarray(stored[...])
-                spec = specs[name]
-                if array.shape != spec.shape or array.dtype.name != spec.dtype:
-                    raise ValueError(
-                        f"it is {array.dtype} {array.shape}, the manifest says {spec.dtype} "
-                        f"{spec.shape}"
-                    )
-                arrays[name] = array
-    except MemoryError:
-        raise
-    # Damage surfaces anywhere: zip, zarr's metadata, the codec, the medium.
-    except Exception as error:
+        yield
+    except OSError as error:
         raise StoreError(f"{name}: {type(error).__name__}: {error}") from error
-    return arrays
+    except StoreError as error:
+        if name in str(error):
+            raise
+        raise StoreError(f"{name}: {error}") from error
 
 
-def verify_archive(path: Path, header: EpisodeHeader) -> None:
-    """Read everything and compare it with the header's checksums.
+def embedded_header(file: Any) -> EpisodeHeader:
+    """The header inside an episode's file (a path, or an open binary file), ``file`` left empty.
 
     Raises:
-        StoreError: naming the first thing that differs.
+        StoreError: where it cannot be read.
     """
-    attributes = _read_attributes(path)
-    if EpisodeHeader.from_json(attributes) != header:
-        raise StoreError("the file's header differs from the manifest's")
-    # One array at a time: a long episode's views need not fit into memory together.
-    for spec in header.arrays:
-        array = read_archive(path, header, [spec.name])[spec.name]
-        if checksum(array) != spec.crc32:
-            raise StoreError(f"{spec.name}: its checksum differs from the manifest's")
-
-
-def _read_attributes(path: Path) -> dict[str, Any]:
-    import zarr
-    from zarr.storage import ZipStore
-
     try:
-        with ZipStore(path, mode="r") as store:
-            attributes: Any = zarr.open_group(store, mode="r").attrs[HEADER_ATTRIBUTE]
-            return dict(attributes)
+        with zipfile.ZipFile(file) as archive:
+            values = json.loads(archive.read("zarr.json"))["attributes"][HEADER_ATTRIBUTE]
+        return dataclasses.replace(EpisodeHeader.from_json(values), file="")
     except MemoryError:
         raise
+    # Damage surfaces anywhere: zip, JSON, the medium.
     except Exception as error:
         raise StoreError(f"header: {type(error).__name__}: {error}") from error
+
+
+def verify_zip(file: Any) -> None:
+    """Compare every entry of the zip with its CRC-32, zarr's metadata among them.
+
+    Raises:
+        StoreError: naming the first entry that differs.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            broken = archive.testzip()
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise StoreError(f"file: {type(error).__name__}: {error}") from error
+    if broken is not None:
+        raise StoreError(f"{broken}: its checksum differs from the zip's")

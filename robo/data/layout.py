@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from robo.data.schema import ArraySpec, EpisodeHeader, versions
+from robo.data.schema import EpisodeHeader, versions
 from robo.errors import StoreError
 from robo.rollout import Episode, EpisodeInfo
 
@@ -24,7 +24,7 @@ def checksum(array: np.ndarray) -> int:
 
 
 def disassemble(episode: Episode) -> tuple[EpisodeHeader, Arrays]:
-    """Header and named arrays of a checked episode; ``header.file`` is left empty.
+    """Header and named arrays of a checked episode; the header's files and arrays are left empty.
 
     Raises:
         StoreError: naming the field that breaks the shapes that :class:`~robo.rollout.Episode`
@@ -57,10 +57,7 @@ def disassemble(episode: Episode) -> tuple[EpisodeHeader, Arrays]:
         metadata=_checked_metadata(episode.metadata),
         versions=versions(),
         signal_names=tuple(episode.signals),
-        arrays=tuple(
-            ArraySpec(name, array.shape, array.dtype.name, checksum(array))
-            for name, array in arrays.items()
-        ),
+        arrays=(),
     )
     return header, arrays
 
@@ -101,15 +98,25 @@ def assemble(header: EpisodeHeader, arrays: Arrays) -> Episode:
     )
 
 
-def check_same_cameras(header: EpisodeHeader, first: EpisodeHeader) -> None:
+def image_sizes(arrays: Arrays) -> dict[str, tuple[int, int]]:
+    """Camera role to (height, width) of an episode's arrays."""
+    start = "frames/"
+    return {
+        name[len(start) :]: (array.shape[1], array.shape[2])
+        for name, array in arrays.items()
+        if name.startswith(start)
+    }
+
+
+def check_same_cameras(sizes: Mapping[str, tuple[int, int]], first: EpisodeHeader) -> None:
     """Refuse an episode whose camera views or image sizes differ from the store's first.
 
     Raises:
         StoreError: naming both.
     """
-    if header.image_sizes != first.image_sizes:
+    if sizes != first.image_sizes:
         raise StoreError(
-            f"episode.frames has views and sizes (height, width) {header.image_sizes}, but this "
+            f"episode.frames has views and sizes (height, width) {dict(sizes)}, but this "
             f"store's first episode has {first.image_sizes}; record with the same camera "
             "schedule, or use another store"
         )

@@ -1,4 +1,4 @@
-"""The manifest: an append-only log of committed episodes, and the writer's lock.
+"""The manifest: an append-only log of committed episodes, and the locks.
 
 A line is ``["<crc32 of the object>", {header}]``. An episode exists once its whole line does, so
 a writer that dies leaves at most half a line at the end, which readers skip and the next writer
@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from robo.data.schema import EpisodeHeader
@@ -20,7 +21,7 @@ from robo.errors import StoreError
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def medium_error(path: Path, error: OSError, lost: str) -> StoreError:
+def medium_error(path: object, error: OSError, lost: str) -> StoreError:
     """One sentence for a medium that is full, read-only or broken."""
     if error.errno in FULL_DISK:
         cause, remedy = "no space is left", "free some space and append again"
@@ -41,39 +42,98 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def episode_file(number: int) -> str:
+    """Name of the file of episode ``number``: its index, unless repair took earlier ones out."""
+    return f"episode-{number:08d}.zip"
+
+
+def file_number(name: str) -> int:
+    """The number in an episode's file name; -1 for any other name."""
+    stem = name.removeprefix("episode-").removesuffix(".zip")
+    return int(stem) if stem.isdigit() and name == episode_file(int(stem)) else -1
+
+
+def manifest_line(header: EpisodeHeader) -> bytes:
+    """The line that commits an episode."""
+    body = json.dumps(header.to_json()).encode()
+    return b'["%08x", %s]\n' % (zlib.crc32(body), body)
+
+
+def parse_line(line: bytes) -> EpisodeHeader:
+    """The header of a whole line.
+
+    Raises:
+        ValueError, KeyError, TypeError: where it is damaged.
+    """
+    body = line[13:-2]
+    if line != b'["%08x", %s]\n' % (zlib.crc32(body), body):
+        raise ValueError("its checksum differs")
+    return EpisodeHeader.from_json(json.loads(body))
+
+
+def write_manifest(path: Path, headers: Sequence[EpisodeHeader]) -> None:
+    """Write a whole manifest, flushed and renamed into place.
+
+    Raises:
+        OSError: where the medium is full; what was at ``path`` is then as before.
+    """
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.writelines(manifest_line(header) for header in headers)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
 class Manifest:
     """The committed episodes' headers, in order."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, store: str = "") -> None:
         """Read the manifest at ``path``.
+
+        Args:
+            path: of the file.
+            store: what messages call the store; its folder by default.
 
         Raises:
             StoreError: where it is missing or a line is damaged.
         """
         self.path = path
+        self.store = store or str(path.parent)
         self.headers: list[EpisodeHeader] = []
+        self.last_number = -1
+        """Highest number of an episode's file."""
         self._end = 0
+        self._identity: object = None
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the lines that were added since.
+        """Read the lines that were added since, or all where the file was replaced.
 
         Raises:
             StoreError: where the file is missing or a whole line is damaged.
         """
         try:
-            with self.path.open("rb") as file:
-                file.seek(self._end)
-                data = file.read()
+            data, identity = self._read(self._end, self._identity)
         except OSError as error:
             raise StoreError(
-                f"episode store {self.path.parent} is damaged: its {self.path.name} cannot be "
-                f"read ({error.strerror}); restore that file from a copy, the episodes' own "
-                "files are beside it"
+                f"episode store {self.store} is damaged: its {self.path.name} cannot be "
+                f"read ({error.strerror or error}); restore that file from a copy, or rebuild it "
+                f"from the episodes' own files with `robo data repair {self.store}`"
             ) from error
+        if identity != self._identity:
+            self.headers, self._end, self._identity = [], 0, identity
+            self.last_number = -1
         # What follows the last newline is half a line of a writer at work, or of one that died.
         for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
-            self.headers.append(self._parse(line))
+            header = self._parse(line)
+            self.headers.append(header)
+            self.last_number = max(self.last_number, file_number(header.file))
             self._end += len(line)
 
     def append(self, header: EpisodeHeader) -> None:
@@ -82,38 +142,81 @@ class Manifest:
         Raises:
             OSError: where the medium is full; the manifest is then as before.
         """
-        body = json.dumps(header.to_json()).encode()
-        line = b'["%08x", %s]\n' % (zlib.crc32(body), body)
+        self._write(manifest_line(header), self._end)
+        self.refresh()
+
+    def rewrite(self, headers: Sequence[EpisodeHeader]) -> None:
+        """Replace the whole manifest, by a rename. Only for the lock's holder.
+
+        Raises:
+            OSError: where the medium is full; the manifest is then as before.
+        """
+        write_manifest(self.path, headers)
+        self.refresh()
+
+    def _read(self, end: int, identity: object) -> tuple[bytes, object]:
+        """Bytes from ``end`` on and what tells the file from one put in its place.
+
+        Where that is not ``identity``, all bytes.
+        """
+        with self.path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            found = (status.st_dev, status.st_ino)
+            same = found == identity and status.st_size >= end
+            file.seek(end if same else 0)
+            # A file cut short below what was read is another one, too.
+            return file.read(), found if same or found != identity else (*found, status.st_size)
+
+    def _write(self, line: bytes, end: int) -> None:
         with self.path.open("r+b", buffering=0) as file:
-            file.truncate(self._end)
+            file.truncate(end)
             try:
-                file.seek(self._end)
+                file.seek(end)
                 written = file.write(line)
                 if written < len(line):
                     # A short write means that the next one fails; it then says why.
                     file.write(line[written:])
                 os.fsync(file.fileno())
             except BaseException:
-                file.truncate(self._end)
+                file.truncate(end)
                 raise
-        self.refresh()
 
     def _parse(self, line: bytes) -> EpisodeHeader:
-        body = line[13:-2]
         try:
-            if line != b'["%08x", %s]\n' % (zlib.crc32(body), body):
-                raise ValueError("its checksum differs")
-            return EpisodeHeader.from_json(json.loads(body))
+            return parse_line(line)
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
-                f"episode store {self.path.parent} is damaged: line {len(self.headers) + 1} of "
+                f"episode store {self.store} is damaged: line {len(self.headers) + 1} of "
                 f"its {self.path.name} (episode {len(self.headers)}) cannot be read ({error}); "
-                "restore that file from a copy, the episodes' own files are beside it"
+                "restore that file from a copy, or rebuild it from the episodes' own files with "
+                f"`robo data repair {self.store}`"
             ) from error
 
 
+@contextlib.contextmanager
+def commit_lock(path: Path) -> Iterator[None]:
+    """The right to change the manifest, for the moment that a commit takes; waits for others.
+
+    The system gives it back if the holder dies.
+
+    Raises:
+        OSError: where the lock file cannot be made.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            import fcntl
+        except ImportError:
+            pass  # Windows: one writer at a time is then up to the user.
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class WriterLock:
-    """The right to append: one holder at a time, given back by the system if the holder dies."""
+    """The right to write: one holder for long, given back by the system if the holder dies."""
 
     def __init__(self, path: Path) -> None:
         """Take the lock file at ``path``.

@@ -12,8 +12,13 @@ from typing import Any
 import robo
 from robo.rollout import EpisodeInfo
 
-SCHEMA_VERSION = 1
-"""Version of the layout on disk; raised when an older robo could no longer read it."""
+SCHEMA_VERSION = 2
+"""Version of the layout on disk; raised when an older robo could no longer read it.
+
+1: arrays in zarr chunks, one writer. 2: arrays in zarr shards, of which windows can be read
+(:mod:`robo.data.shards`), video, several writers. Stores of schema 1 are read as they are, get
+schema 2 with the first episode appended to them, and are rewritten by ``robo data migrate``.
+"""
 
 VERSIONED_DISTRIBUTIONS = (
     "mujoco",
@@ -56,7 +61,19 @@ class ArraySpec:
     dtype: str
     """Numpy name, such as ``float32``."""
     crc32: int
-    """Of the array's bytes in C order, little endian."""
+    """Of the array's bytes in C order, little endian; of a lossy video's file."""
+    coding: str = "chunks"
+    """How it is stored: a name of :data:`robo.data.coding.CODINGS`; "chunks" in schema 1."""
+    chunk: int = 0
+    """Rows per chunk; of a video, frames from one keyframe to the next."""
+    offset: int = 0
+    """First byte of the shard or video inside the episode's file."""
+    nbytes: int = 0
+    """Length of the shard or video in bytes; 0 for an array without elements."""
+    mean_error: float = 0.0
+    """Mean absolute difference between the pixels that are read and those that were given."""
+    worst_error: int = 0
+    """Largest such difference, 0 ... 255."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +99,16 @@ class EpisodeHeader:
     arrays: tuple[ArraySpec, ...]
     """Every stored array."""
     file: str = ""
-    """Name of the episode's zarr file inside the store's folder."""
+    """Name of the episode's zarr file inside the store's folder; "" inside that file itself."""
 
     def __len__(self) -> int:
         """Number of steps L."""
         return self.length
+
+    @property
+    def schema(self) -> int:
+        """Version of the layout of this episode's file."""
+        return 1 if any(spec.coding == "chunks" for spec in self.arrays) else SCHEMA_VERSION
 
     def shapes(self, prefix: str) -> dict[str, tuple[int, ...]]:
         """Key to shape of the arrays under ``prefix`` (``observation`` or ``frames``)."""

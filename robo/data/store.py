@@ -1,36 +1,42 @@
-"""The episode store: whole episodes on disk, safe against a crash or a full disk while writing.
+"""The episode store: whole episodes, safe against a crash or a full disk while writing.
 
 An episode is written under a temporary name, flushed, renamed, and then committed by its line in
-the manifest. Readers go by the manifest alone. :mod:`robo.data.folder` names the files.
+the manifest. Readers go by the manifest alone. :mod:`robo.data.folder` does so on a local disk,
+:mod:`robo.data.remote` on whatever fsspec reaches.
 """
 
 from __future__ import annotations
 
-import contextlib
 import operator
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from robo.data.archive import read_archive, verify_archive, write_archive
-from robo.data.folder import (
-    LOCK,
-    MANIFEST,
-    TEMPORARY,
-    clean,
-    create_if_new,
-    episode_file,
-    read_schema,
-)
-from robo.data.layout import assemble, check_same_cameras, disassemble
-from robo.data.manifest import Manifest, WriterLock, medium_error, sync_folder
+import numpy as np
+
+from robo.data.archive import ArchiveReader, embedded_header, verify_zip, write_archive
+from robo.data.archive_v1 import ArchiveReaderV1
+from robo.data.coding import Coding, check_coding
+from robo.data.folder import LocalFolder
+from robo.data.layout import assemble, check_same_cameras, disassemble, image_sizes
+from robo.data.manifest import medium_error
 from robo.data.schema import EpisodeHeader
 from robo.data.selection import select
 from robo.errors import StoreError
 from robo.rollout import Episode
+
+if TYPE_CHECKING:
+    from robo.data.remote import RemoteFolder
+
+OPEN_EPISODES = 256
+"""Episodes whose files are kept open for reading."""
+
+Reader = ArchiveReader | ArchiveReaderV1
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,26 @@ class Damage:
 class EpisodeStore:
     """A list of :class:`~robo.rollout.Episode` in a folder.
 
-    Any number of readers, one writer at a time: the first :meth:`append` takes the writer's lock
-    and :meth:`close` gives it back. Readers see whole episodes only; call :meth:`refresh` to see
-    those that another process appended since. A store can be sent to worker processes; it
-    arrives there opened for reading.
+    Any number of readers and of writers, in any number of processes. An episode's index is decided
+    when it is committed. Readers see whole episodes only; call :meth:`refresh` to see those that
+    another process appended since. A store can be sent to worker processes; it arrives there
+    opened for reading.
     """
 
-    def __init__(self, path: str | os.PathLike[str], mode: Literal["a", "r"] = "a") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        mode: Literal["a", "r"] = "a",
+        images: Coding = "lz4hc",
+    ) -> None:
         """Open the store in the folder ``path``.
 
         Args:
-            path: the store's folder; ``mode="a"`` makes it where it is missing or empty.
+            path: the store's folder, or the address of one that fsspec reaches
+                (``s3://bucket/demos``); ``mode="a"`` makes it where it is missing or empty.
             mode: ``"a"`` to read and append, ``"r"`` to read only.
+            images: how appended episodes' camera frames are stored, one of
+                :data:`~robo.data.coding.CODINGS`.
 
         Raises:
             StoreError: where there is no store to read, the folder holds something else, its
@@ -68,45 +82,50 @@ class EpisodeStore:
         """
         if mode not in ("a", "r"):
             raise StoreError(f"mode {mode!r} of an episode store must be 'a' or 'r'")
-        self.path = Path(path)
+        self.images = check_coding(images)
+        self.folder = _folder(path)
+        """The files of the store, on their medium."""
+        self.path = self.folder.path
         self.mode = mode
-        self._lock: WriterLock | None = None
         if mode == "a":
-            create_if_new(self.path)
-        self.schema = read_schema(self.path)
-        self._manifest = Manifest(self.path / MANIFEST)
+            self.folder.create_if_new()
+        self.schema = self.folder.read_schema()
+        self.manifest = self.folder.manifest()
+        """The committed episodes' headers."""
+        self._readers: OrderedDict[tuple[int, str], Reader] = OrderedDict()
+        self._guard = threading.Lock()
         if mode == "a":
-            self._clean_if_idle()
+            self._clean()
 
     def append(self, episode: Episode) -> int:
         """Store one episode and return its index. It is on the medium when this returns.
 
         Raises:
             StoreError: where the episode breaks its own shapes or this store's image sizes
-                (nothing is written), another writer holds the lock, or the medium is full (this
-                episode is dropped, all others stay, and the store remains usable).
+                (nothing is written), or the medium is full (this episode is dropped, all others
+                stay, and the store remains usable).
         """
         header, arrays = disassemble(episode)
-        self._become_writer()
-        index = len(self)
-        if index:
-            check_same_cameras(header, self.info(0))
-        header = replace(header, file=episode_file(index))
-        temporary = self.path / f"{TEMPORARY}{os.getpid()}.zip"
+        if self.mode == "r":
+            raise StoreError(
+                f"episode store {self.path} was opened with mode='r'; open it with mode='a' to "
+                "append"
+            )
+        sizes = image_sizes(arrays)
+
+        def check(headers: Sequence[EpisodeHeader]) -> None:
+            if headers:
+                check_same_cameras(sizes, headers[0])
+
+        check(self.manifest.headers)
         try:
-            write_archive(temporary, header, arrays)
-            temporary.rename(self.path / header.file)
-            sync_folder(self.path)
-            self._manifest.append(header)
-        except BaseException as error:
-            # Interrupted anywhere, even after the commit: what the manifest holds counts.
-            with contextlib.suppress(StoreError, OSError):
-                self._manifest.refresh()
-                clean(self.path, len(self))
-            if isinstance(error, OSError):
-                lost = f"episode {index} was dropped, the {index} before it are intact"
-                raise medium_error(self.path, error, lost) from error
-            raise
+            with self.folder.temporary() as temporary:
+                header = write_archive(temporary, header, arrays, self.images)
+                index = self.folder.commit(self.manifest, temporary, header, check)
+        except OSError as error:
+            lost = f"this episode was dropped, the {len(self)} before it are intact"
+            raise medium_error(self.path, error, lost) from error
+        self.schema = self.folder.read_schema()
         return index
 
     def extend(self, episodes: Iterable[Episode]) -> list[int]:
@@ -115,7 +134,7 @@ class EpisodeStore:
 
     def __len__(self) -> int:
         """Number of whole episodes."""
-        return len(self._manifest.headers)
+        return len(self.manifest.headers)
 
     @overload
     def __getitem__(self, index: int) -> Episode: ...
@@ -156,14 +175,51 @@ class EpisodeStore:
             for spec in header.arrays
             if not spec.name.startswith("frames/") or spec.name[len("frames/") :] in wanted
         ]
-        try:
-            return assemble(header, read_archive(self.path / header.file, header, names))
-        except StoreError as error:
-            raise StoreError(
-                f"episode {operator.index(index) % len(self)} of {self.path} is damaged "
-                f"({header.file}, {error}); the other episodes stay readable: skip this one, or "
-                "restore its file from a copy"
-            ) from error
+        with self._reading(index) as reader:
+            return assemble(header, reader.read(names))
+
+    def rows(self, index: int, name: str, start: int, stop: int) -> np.ndarray:
+        """Rows ``start`` to ``stop`` (not included) of one array of the episode at ``index``.
+
+        Only the chunks that hold them are read, so that a window of a long episode, or the sound
+        part of a damaged one, costs what it is.
+
+        Args:
+            index: of the episode; negative counts from the end.
+            name: ``frames/<role>``, ``observation/<key>``, ``action``, ``reward``, ``signals`` or
+                ``frame_step``.
+            start: first row, at least 0.
+            stop: row after the last one, at most the array's length.
+
+        Raises:
+            IndexError: where there is no such episode, or the rows are outside of it.
+            StoreError: where it has no such array, or these rows are damaged.
+        """
+        shape = self._shape(index, name)
+        if not 0 <= start <= stop <= shape[0]:
+            raise IndexError(
+                f"rows {start} to {stop} of {name} are outside of episode {index}, which has "
+                f"{shape[0]}"
+            )
+        with self._reading(index) as reader:
+            return reader.rows(name, start, stop)
+
+    def take(self, index: int, name: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The listed rows of one array of the episode at ``index``, in any order; see :meth:`rows`.
+
+        Raises:
+            IndexError: where there is no such episode, or a row is outside of it.
+            StoreError: where it has no such array, or these rows are damaged.
+        """
+        shape = self._shape(index, name)
+        wanted = np.asarray(rows, np.int64)
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < shape[0]:
+            raise IndexError(
+                f"rows {wanted.tolist()[:8]} of {name} are not all within episode {index}, which "
+                f"has {shape[0]}"
+            )
+        with self._reading(index) as reader:
+            return reader.take(name, wanted)
 
     def info(self, index: int) -> EpisodeHeader:
         """All of an episode but its arrays, without opening its file.
@@ -172,7 +228,7 @@ class EpisodeStore:
             IndexError: where there is no such episode.
         """
         try:
-            return self._manifest.headers[index]
+            return self.manifest.headers[index]
         except IndexError:
             raise IndexError(
                 f"episode {index} of {self.path} does not exist; it holds {len(self)}"
@@ -192,7 +248,7 @@ class EpisodeStore:
             StoreError: where no episode has such a field or metadata key.
         """
         try:
-            return select(self._manifest.headers, where, criteria)
+            return select(self.manifest.headers, where, criteria)
         except StoreError as error:
             raise StoreError(f"cannot select from episode store {self.path}: {error}") from error
 
@@ -203,25 +259,28 @@ class EpisodeStore:
             progress: called with (episodes done, episodes in all) after each.
         """
         damaged = []
-        for index, header in enumerate(self._manifest.headers):
+        for index, header in enumerate(self.manifest.headers):
             try:
-                verify_archive(self.path / header.file, header)
+                verify_episode(self.folder, header)
             except StoreError as error:
                 damaged.append(Damage(index, header.file, str(error)))
             if progress is not None:
                 progress(index + 1, len(self))
         return damaged
 
+    def bytes_on_disk(self) -> int:
+        """Length of all episodes' files together."""
+        return sum(self.folder.size(header.file) for header in self.manifest.headers)
+
     def refresh(self) -> int:
         """See the episodes that other processes appended since; the number there is now."""
-        self._manifest.refresh()
+        self.manifest.refresh()
         return len(self)
 
     def close(self) -> None:
-        """Give the writer's lock back. The store can still be read, and appended to again."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        """Close the files that were read. The store can still be read, and appended to."""
+        with self._guard:
+            self._readers.clear()
 
     def __enter__(self) -> Self:
         """The store itself."""
@@ -244,28 +303,88 @@ class EpisodeStore:
         """Folder, mode and number of episodes."""
         return f"EpisodeStore({str(self.path)!r}, mode={self.mode!r}, episodes={len(self)})"
 
-    def _become_writer(self) -> None:
-        if self.mode == "r":
-            raise StoreError(
-                f"episode store {self.path} was opened with mode='r'; open it with mode='a' to "
-                "append"
-            )
-        if self._lock is not None and self._lock.held:
-            return
-        try:
-            self._lock = WriterLock(self.path / LOCK)
-            self._manifest.refresh()
-            clean(self.path, len(self))
-        except OSError as error:
-            self.close()
-            raise medium_error(self.path, error, "nothing was written") from error
+    def _shape(self, index: int, name: str) -> tuple[int, ...]:
+        header = self.info(index)
+        for spec in header.arrays:
+            if spec.name == name:
+                return spec.shape
+        raise StoreError(
+            f"episode {index} of {self.path} has no array {name!r}; it has "
+            f"{[spec.name for spec in header.arrays]}"
+        )
 
-    def _clean_if_idle(self) -> None:
-        """Remove what a crashed writer left, unless another one is at work."""
+    def _reading(self, index: int) -> _Reading:
+        return _Reading(self, operator.index(index) % max(1, len(self)))
+
+    def _reader(self, index: int) -> Reader:
+        header = self.info(index)
+        # By file too: repair and migration put others in a number's place.
+        key = (index, header.file)
+        with self._guard:
+            reader = self._readers.get(key)
+            if reader is not None and reader.header is header:
+                self._readers.move_to_end(key)
+                return reader
+        reader = self.folder.reader(header)
+        with self._guard:
+            self._readers[key] = reader
+            while len(self._readers) > OPEN_EPISODES:
+                self._readers.popitem(last=False)
+        return reader
+
+    def _clean(self) -> None:
+        """Remove what crashed writers left, where the medium lets us."""
+        import contextlib
+
         with contextlib.suppress(StoreError, OSError):
-            lock = WriterLock(self.path / LOCK)
-            try:
-                self._manifest.refresh()
-                clean(self.path, len(self))
-            finally:
-                lock.release()
+            self.folder.clean(self.manifest)
+
+
+class _Reading:
+    """The reader of one episode, with its errors told as those of the store."""
+
+    def __init__(self, store: EpisodeStore, index: int) -> None:
+        self.store, self.index = store, index
+
+    def __enter__(self) -> Reader:
+        try:
+            return self.store._reader(self.index)
+        except StoreError as error:
+            raise self._told(error) from error
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, StoreError):
+            raise self._told(error) from error
+
+    def _told(self, error: StoreError) -> StoreError:
+        return StoreError(
+            f"episode {self.index} of {self.store.path} is damaged "
+            f"({self.store.info(self.index).file}, {error}); the other episodes stay readable: "
+            "skip this one, or restore its file from a copy"
+        )
+
+
+def verify_episode(folder: LocalFolder | RemoteFolder, header: EpisodeHeader) -> None:
+    """Read all of an episode's file and compare it with ``header``.
+
+    Raises:
+        StoreError: naming the first thing that differs.
+    """
+    with folder.opened(header.file) as file:
+        if embedded_header(file) != replace(header, file=""):
+            raise StoreError("the file's header differs from the manifest's")
+    reader = folder.reader(header)
+    # One array at a time: a long episode's views need not fit into memory together.
+    for spec in header.arrays:
+        reader.verify(spec)
+    with folder.opened(header.file) as file:
+        verify_zip(file)
+
+
+def _folder(path: str | os.PathLike[str]) -> LocalFolder | RemoteFolder:
+    text = os.fspath(path)
+    if "://" not in text:
+        return LocalFolder(Path(text))
+    from robo.data.remote import RemoteFolder
+
+    return RemoteFolder(text)

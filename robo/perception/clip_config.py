@@ -167,11 +167,11 @@ class ClipFitConfig:
     """Model to go on from, as an open_clip name or a folder; empty starts from scratch."""
     start_pretrained: str = ""
     """Weights of a named start: a tag of open_clip, or a checkpoint file."""
-    iterations: int = 1200
+    iterations: int = 800
     """Training steps."""
-    batch_size: int = 96
+    batch_size: int = 64
     """Frames, and as many sentences, of a training step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-3
     """Peak; it warms up over the first 5 % and falls to 0 by a half cosine. With start, 1e-5."""
     weight_decay: float = 0.05
     """Of AdamW."""

@@ -20,6 +20,7 @@ from robo.data import EpisodeStore
 from robo.errors import RoboError, StoreError
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.beta import Beta
+from robo.policies.policy import Policy
 from robo.rollout import Episode
 
 
@@ -58,7 +59,7 @@ class BehaviourCloningConfig:
 
 def clone(
     episodes: EpisodeStore | Iterable[Episode],
-    actor_critic: ActorCritic,
+    actor_critic: Policy,
     config: BehaviourCloningConfig | None = None,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -81,6 +82,10 @@ def clone(
         RoboError: episodes of another state or action shape, or with values that are not finite.
     """
     config = config or BehaviourCloningConfig()
+    if actor_critic.config.kind in ("transformer", "vla"):
+        from robo.policies.chunk_cloning import clone_chunks
+
+        return clone_chunks(episodes, actor_critic, config, seed)  # type: ignore[arg-type]
     if not isinstance(actor_critic, ActorCritic) or isinstance(actor_critic.distribution, Beta):
         raise RoboError(
             f"behaviour cloning fits Gaussian or categorical MLPs over states, not network kind "
@@ -169,7 +174,7 @@ def _pairs(
     for episode in episodes:
         seen += 1
         if episode.success or not config.successes_only:
-            pairs.append(_pair(episode, actor_critic))
+            pairs.append(state_action_pair(episode, actor_critic))
     if not seen:
         raise StoreError(
             "behaviour cloning needs at least one episode but the store is empty; record "
@@ -183,7 +188,12 @@ def _pairs(
     return pairs
 
 
-def _pair(episode: Episode, actor_critic: ActorCritic) -> tuple[Tensor, Tensor]:
+def state_action_pair(episode: Episode, actor_critic: ActorCritic) -> tuple[Tensor, Tensor]:
+    """States ``[L, D]`` and actions ``[L, A]`` or ``[L]`` of one episode.
+
+    Raises:
+        RoboError: of another shape than the policy's, or not finite.
+    """
     state = np.asarray(episode.observation["state"], np.float32)[:-1]
     action = np.asarray(episode.action)
     space = actor_critic.action_space

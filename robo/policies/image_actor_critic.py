@@ -31,6 +31,9 @@ class ImageActorCritic(Policy):
     and the critic features of the reward; the actor sees neither.
     """
 
+    needs_images = True
+    """Whether an observation without images is refused."""
+
     def __init__(
         self,
         observation_space: gymnasium.spaces.Dict,
@@ -47,7 +50,7 @@ class ImageActorCritic(Policy):
         config = config or NetworkConfig(kind="carl_small")
         super().__init__(observation_space, action_space, config, critic_feature_dim)
         self.images = image_shapes(observation_space)
-        if not self.images:
+        if not self.images and self.needs_images:
             raise RoboError(
                 f"network kind {config.kind!r} reads images, but the observation has only "
                 f"{sorted(observation_space.spaces)}: choose --network.kind mlp or ask the "
@@ -56,18 +59,21 @@ class ImageActorCritic(Policy):
         extra = observation_space.spaces.get("critic_state")
         self.critic_state_dim = 0 if extra is None else int(np.prod(extra.shape or (1,)))
         self.critic_normaliser = RunningNormaliser(self.critic_state_dim)
-        self.network = CarlNetwork(
-            self.images,
-            self.state_dim,
-            self.critic_state_dim + critic_feature_dim,
-            self.distribution.size,
-            SHAPES[config.kind],
-            torch.Generator().manual_seed(seed),
-        )
+        self.network = self._make_network(seed)
         if config.initial_action is not None:
             self._start_from(np.asarray(config.initial_action, np.float32))
         # Not bound to self: copies of the policy must act with their own parameters.
         self._act: Callable[..., Tensor] = ImageActorCritic._actor
+
+    def _make_network(self, seed: int) -> Any:
+        return CarlNetwork(
+            self.images,
+            self.state_dim,
+            self.critic_state_dim + self.critic_feature_dim,
+            self.distribution.size,
+            SHAPES[self.config.kind],
+            torch.Generator().manual_seed(seed),
+        )
 
     def _start_from(self, mean: np.ndarray) -> None:
         """Let the policy begin with actions around ``mean [A]``.

@@ -29,19 +29,21 @@ class ImageLearner(TorchLearner):
         config: LossConfig,
         chunk_size: int,
         compiled: bool = False,
+        reference: ImageActorCritic | None = None,
     ) -> None:
         """``chunk_size`` images go through the network together.
 
-        ``compiled`` runs the loss and its gradient through torch.compile.
+        ``compiled`` runs the loss and its gradient through torch.compile; ``reference`` is the
+        policy that the loss keeps near.
         """
         super().__init__(adam, config)
-        self.policy, self.chunk_size = policy, chunk_size
+        self.policy, self.chunk_size, self.reference = policy, chunk_size, reference
         self._old_log_std = None if policy.log_std is None else policy.log_std.detach().clone()
         self._chunk_loss: Callable[..., Any] = torch.compile(self._loss) if compiled else self._loss
 
     def begin(self) -> None:
         """Take the policy as it is for the old one: an update starts."""
-        self.adam.attach(self.policy.parameters())
+        self.adam.attach(self.policy.trained_parameters())
         if self._old_log_std is not None and self.policy.log_std is not None:
             self._old_log_std.copy_(self.policy.log_std.detach())
 
@@ -64,4 +66,9 @@ class ImageLearner(TorchLearner):
         entropy = distribution.entropy(output, policy.log_std)
         with torch.no_grad():
             kl = distribution.kl(chunk.old_output, self._old_log_std, output, policy.log_std)
-        return loss_sums((log_prob, entropy, value), chunk.before, self.config, kl)
+        from_reference = None
+        if self.reference is not None:
+            with torch.no_grad():
+                there, _ = self.reference.outputs(chunk.observation, chunk.features)
+            from_reference = distribution.kl(output, policy.log_std, there, self.reference.log_std)
+        return loss_sums((log_prob, entropy, value), chunk.before, self.config, kl, from_reference)

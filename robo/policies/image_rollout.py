@@ -160,6 +160,7 @@ def prepare(
     gae_lambda: float,
     bootstrap_timeout: bool,
     recompute_log_prob: bool = False,
+    targets: Targets | None = None,
 ) -> ImageRollout:
     """Evaluate actor and critic once, estimate advantages, and put everything in its place.
 
@@ -170,20 +171,21 @@ def prepare(
     device = policy.device
     flat = {key: place(rollout.observation[key].flatten(0, 1), device) for key in policy.keys}
     features = None if terms.critic_features is None else terms.critic_features[:-1].flatten(0, 1)
-    last_features = None if terms.critic_features is None else terms.critic_features[-1]
     output, value = evaluate_all(policy, flat, features, chunk_size)
-    _, last_value = evaluate_all(policy, rollout.last_observation, last_features, chunk_size)
-    final = rollout.final_observation.observation
-    _, final_value = evaluate_all(policy, final, terms.final_critic_features, chunk_size)
-    targets = estimate_targets(
-        rollout,
-        terms,
-        torch.cat([value.cpu().reshape(reward_shape), last_value.cpu()[None]]),
-        final_value.cpu(),
-        gamma=gamma,
-        gae_lambda=gae_lambda,
-        bootstrap_timeout=bootstrap_timeout,
-    )
+    if targets is None:
+        last_features = None if terms.critic_features is None else terms.critic_features[-1]
+        _, last_value = evaluate_all(policy, rollout.last_observation, last_features, chunk_size)
+        final = rollout.final_observation.observation
+        _, final_value = evaluate_all(policy, final, terms.final_critic_features, chunk_size)
+        targets = estimate_targets(
+            rollout,
+            terms,
+            torch.cat([value.cpu().reshape(reward_shape), last_value.cpu()[None]]),
+            final_value.cpu(),
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            bootstrap_timeout=bootstrap_timeout,
+        )
     action = rollout.action.flatten(0, 1).to(device)
     log_prob = rollout.log_prob.flatten().to(device)
     if recompute_log_prob:

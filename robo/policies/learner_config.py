@@ -21,9 +21,10 @@ class NetworkConfig:
     """mlp: between layers; tanh has the fast path on a CPU."""
     initial_std: float = 1.0
     """Standard deviation of Gaussian actions before any learning, in action units."""
-    kind: Literal["mlp", "carl", "carl_small"] = "mlp"
+    kind: Literal["mlp", "carl", "carl_small", "transformer", "vla"] = "mlp"
     """mlp: two networks that read the state. carl: CaRL's network, which reads images and state
-    (256x256 pixels). carl_small: the same style for 64x64 pixels on a CPU."""
+    (256x256 pixels). carl_small: the same style for 64x64 pixels on a CPU. transformer: views and
+    state, in chunks of actions. vla: a vision-language-action model of Hugging Face."""
     distribution: Literal["auto", "gaussian", "beta"] = "auto"
     """Of continuous actions. auto: gaussian for mlp; beta for carl kinds with bounded actions."""
     initial_action: tuple[float, ...] | None = None
@@ -31,6 +32,44 @@ class NetworkConfig:
     initial weights to decide, which is near the middle."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """carl kinds: arithmetic of the layers (autocast); parameters stay float32."""
+    chunk: int = 1
+    """transformer, vla: actions planned from one look; above 1 only in groups (--group-size)."""
+    bins: int = 0
+    """transformer: parts of each action dimension's range to choose from; 0: continuous actions.
+    vla: number of action tokens (256)."""
+    temperature: float = 1.0
+    """Of binned actions, in acting and in learning (SRPO: 1.6)."""
+    size: int = 64
+    """transformer: width of its tokens, a multiple of 32."""
+    depth: int = 2
+    """transformer: its layers."""
+    patch: int = 8
+    """transformer: height and width of an image token, pixels."""
+    source: str = ""
+    """vla: folder of the model, or its id on the Hugging Face hub."""
+    instruction: str = ""
+    """vla: the task in words."""
+    lora: int = 32
+    """vla: rank of the adapters, which alone are trained."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no network has."""
+        if min(self.chunk, self.depth, self.patch, self.lora) < 1 or self.bins < 0:
+            raise RoboError(
+                f"the network's chunk {self.chunk}, depth {self.depth}, patch {self.patch} and "
+                f"lora {self.lora} must each be at least 1, and bins {self.bins} at least 0"
+            )
+        if self.chunk > 1 and self.kind not in ("transformer", "vla"):
+            raise RoboError(
+                f"network kind {self.kind!r} plans one action at a time: leave --network.chunk at 1"
+            )
+        if self.kind == "transformer" and (self.size < 32 or self.size % 32):
+            raise RoboError(f"the transformer's size is {self.size}, expected a multiple of 32")
+        if self.kind == "vla" and (not self.source or self.bins < 2):
+            raise RoboError(
+                "network kind 'vla' needs the folder or id of a model and its number of action "
+                "tokens: set --network.source and --network.bins 256"
+            )
 
 
 @dataclass(frozen=True)
@@ -72,6 +111,16 @@ class PPOConfig:
     """Zero mean and unit standard deviation per minibatch."""
     normalise_observation: bool = True
     """Learn the running mean and variance that the policy normalises observations by."""
+    advantage: Literal["gae", "group"] = "gae"
+    """gae: by a critic. group: each episode against the others of its group, which share task and
+    initial state (GRPO, SRPO): no critic, no discount; needs --group-size."""
+    clip_range_high: float | None = None
+    """Probability ratios count up to 1 + this, where it differs from clip_range (SRPO: 0.28)."""
+    reference_kl: float = 0.0
+    """Weight of KL(policy || the policy that training began with) per step."""
+    group_success: tuple[float, float] = (0.0, 1.0)
+    """group: groups whose share of successes is outside are left out (SRPO's code: 0.1 0.9); those
+    in which all rewards are equal always are."""
     timeout: Literal["bootstrap", "keep"] = "bootstrap"
     """bootstrap: a time-out is no end of the task, V of its last state counts. keep: it ends the
     finite-horizon task, and shaping keeps its potential (not policy-invariant)."""
@@ -90,7 +139,19 @@ class PPOConfig:
         for name in ("epochs", "minibatch_size", "chunk_size", "reference_minibatch_size"):
             if getattr(self, name) < 1:
                 raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected at least 1")
+        if self.reference_kl > 0 and self.normalise_observation:
+            raise RoboError(
+                "PPO's reference_kl compares policies that read the same inputs: set "
+                "--ppo.no-normalise-observation"
+            )
         if self.learning_rate_schedule == "kl_adaptive" and self.target_kl is None:
             raise RoboError(
                 "PPO's kl_adaptive schedule needs a target_kl: set --ppo.target-kl (Roach: 0.015)"
             )
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether the loss has a part that the hand-written gradients lack."""
+        return (
+            self.advantage == "group" or self.clip_range_high is not None or self.reference_kl > 0
+        )

@@ -25,6 +25,10 @@ class LossConfig:
     value_coefficient: float
     entropy_coefficient: float
     max_gradient_norm: float
+    clip_range_high: float | None = None
+    """None: as ``clip_range``."""
+    reference_kl: float = 0.0
+    """Weight of the divergence from the reference policy."""
 
 
 STATISTICS: tuple[str, ...] = (
@@ -67,7 +71,11 @@ class Before:
 
 
 def loss_sums(
-    now: tuple[Tensor, Tensor, Tensor], before: Before, config: LossConfig, kl: Tensor | None = None
+    now: tuple[Tensor, Tensor, Tensor],
+    before: Before,
+    config: LossConfig,
+    kl: Tensor | None = None,
+    from_reference: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """PPO's clipped loss.
 
@@ -77,6 +85,7 @@ def loss_sums(
         config: numbers in the loss.
         kl: exact divergence ``[B]`` from the old policy; None estimates it from the actions
             (Schulman, "Approximating KL Divergence", 2020: ratio - 1 - log ratio).
+        from_reference: divergence ``[B]`` from the reference policy, with its gradient.
 
     Returns:
         Sum of the loss over rows, and sums of the ``STATISTICS``, ``[5]``, without gradient.
@@ -84,7 +93,8 @@ def loss_sums(
     log_prob, entropy, value = now
     log_ratio = log_prob - before.log_prob
     ratio = log_ratio.exp()
-    low, high = 1.0 - config.clip_range, 1.0 + config.clip_range
+    above = config.clip_range if config.clip_range_high is None else config.clip_range_high
+    low, high = 1.0 - config.clip_range, 1.0 + above
     surrogate = torch.min(before.advantage * ratio, before.advantage * ratio.clamp(low, high))
     error = (value - before.target).square()
     if config.value_clip is not None:
@@ -94,9 +104,11 @@ def loss_sums(
     loss = policy_loss + config.value_coefficient * value_loss
     if config.entropy_coefficient != 0.0:
         loss = loss - config.entropy_coefficient * total_entropy
+    if from_reference is not None:
+        loss = loss + config.reference_kl * from_reference.sum()
     with torch.no_grad():
         divergence = (ratio - 1.0 - log_ratio if kl is None else kl).sum()
-        clipped = ((ratio - 1.0).abs() > config.clip_range).sum().to(loss)
+        clipped = ((ratio < low) | (ratio > high)).sum().to(loss)
         sums = (policy_loss, value_loss, total_entropy, divergence, clipped)
         statistics = torch.stack([part.detach() for part in sums])
     return loss, statistics
@@ -128,13 +140,15 @@ class EagerLearner(TorchLearner):
         columns: Columns,
         config: LossConfig,
         compiled: bool = False,
+        reference: ActorCritic | None = None,
     ) -> None:
         """``adam`` owns the flat vector of which the policy's parameters are views.
 
-        ``compiled`` runs the loss and its gradient through torch.compile.
+        ``compiled`` runs the loss and its gradient through torch.compile; ``reference`` is the
+        policy that the loss keeps near.
         """
         super().__init__(adam, config)
-        self.policy, self.columns = policy, columns
+        self.policy, self.columns, self.reference = policy, columns, reference
         self.begin()
         self._chunk_loss: Callable[..., Any] = torch.compile(self._loss) if compiled else self._loss
 
@@ -161,4 +175,13 @@ class EagerLearner(TorchLearner):
             action = action[:, 0]
         before = Before(*rows[:, columns.log_prob :].unbind(1))
         now = self.policy.evaluate_inputs(rows[:, : columns.inputs], action)
-        return loss_sums(now, before, self.config)
+        return loss_sums(now, before, self.config, None, self._from_reference(rows))
+
+    def _from_reference(self, rows: Tensor) -> Tensor | None:
+        policy, reference = self.policy, self.reference
+        if reference is None:
+            return None
+        state = rows[:, : self.columns.state]
+        with torch.no_grad():
+            there = reference.actor(state)
+        return policy.distribution.kl(policy.actor(state), policy.log_std, there, reference.log_std)

@@ -80,14 +80,14 @@ def forward_numpy(
 
 
 def flat_parameters(module: nn.Module, flat: Tensor | None = None) -> Tensor:
-    """One contiguous vector of which every parameter of ``module`` is a view.
+    """One contiguous vector of which every trained parameter of ``module`` is a view.
 
     Clipping, Adam and copies then cost one operation in place of one per parameter. ``flat`` is
     a vector from an earlier call: it is returned as it is while the parameters still are its
     views, and takes in their values where they no longer are (after ``module.to``). Views keep
     the memory layout of the parameter (channels_last, say).
     """
-    parameters = list(module.parameters())
+    parameters = [part for part in module.parameters() if part.requires_grad]
     first = parameters[0]
     if flat is None or flat.dtype != first.dtype or flat.device != first.device:
         count = sum(parameter.numel() for parameter in parameters)

@@ -109,6 +109,7 @@ def pack(
     gae_lambda: float,
     bootstrap_timeout: bool,
     recompute_log_prob: bool = False,
+    targets: Targets | None = None,
 ) -> PackedRollout:
     """Evaluate the critic, estimate advantages, and lay the rollout out as rows.
 
@@ -123,6 +124,7 @@ def pack(
         gae_lambda: GAE's lambda.
         bootstrap_timeout: False takes a time-out for the end of a finite-horizon task.
         recompute_log_prob: take log probabilities of the policy as it is now.
+        targets: advantages known already; the critic is then not asked.
 
     Raises:
         RoboError: where rewards are not finite, or features have another width.
@@ -130,18 +132,19 @@ def pack(
     check_rewards(rollout, terms)
     state = torch.cat([rollout.observation["state"], rollout.last_observation["state"][None]])
     inputs = _inputs(policy, state, terms.critic_features)
-    final = _inputs(
-        policy, rollout.final_observation.observation["state"], terms.final_critic_features
-    )
-    targets = estimate_targets(
-        rollout,
-        terms,
-        torch.from_numpy(critic_values(policy, inputs)),
-        torch.from_numpy(critic_values(policy, final)),
-        gamma=gamma,
-        gae_lambda=gae_lambda,
-        bootstrap_timeout=bootstrap_timeout,
-    )
+    if targets is None:
+        final = _inputs(
+            policy, rollout.final_observation.observation["state"], terms.final_critic_features
+        )
+        targets = estimate_targets(
+            rollout,
+            terms,
+            torch.from_numpy(critic_values(policy, inputs)),
+            torch.from_numpy(critic_values(policy, final)),
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            bootstrap_timeout=bootstrap_timeout,
+        )
     log_prob = rollout.log_prob
     if recompute_log_prob:
         log_prob = _log_prob_now(policy, inputs[:-1], rollout.action)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class Policy(nn.Module):
 
     log_std: nn.Parameter | None
     """Logarithm of the standard deviation ``[A]``; None where the distribution has none."""
+    chunk: int = 1
+    """Actions that one call of :meth:`act` plans, for as many steps; they come joined."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Policy(nn.Module):
         self.action_space = action_space
         self.critic_feature_dim = critic_feature_dim
         self.state_dim = state_dim(observation_space)
+        self.chunk = self.config.chunk
         self.distribution: Distribution = make_distribution(action_space, self.config)
         self.normaliser = RunningNormaliser(self.state_dim)
         self.log_std = None
@@ -59,9 +63,13 @@ class Policy(nn.Module):
 
     @property
     def flat(self) -> Tensor:
-        """All parameters as one vector of which they are views."""
+        """All trained parameters as one vector of which they are views."""
         self._flat = networks.flat_parameters(self, self._flat)
         return self._flat
+
+    def trained_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that a learner changes, in the order of :attr:`flat`."""
+        return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
     @property
     @abstractmethod
@@ -130,12 +138,16 @@ class Policy(nn.Module):
     def environment_action(self, action: np.ndarray) -> np.ndarray:
         """What the environment gets for ``action [N, ...]`` of :meth:`act`.
 
-        Continuous actions are clipped to the space; discrete ones are counted from its start.
+        Continuous actions are clipped to the space; discrete ones are counted from its start. A
+        chunk stays joined, ``[N, chunk * A]``: its parts follow each other.
         """
         space = self.action_space
         if isinstance(space, gymnasium.spaces.Discrete):
             return action + int(space.start)
         assert isinstance(space, gymnasium.spaces.Box)
+        if self.chunk > 1:
+            low, high = (np.tile(bound, self.chunk) for bound in (space.low, space.high))
+            return np.clip(action, low, high).astype(space.dtype, copy=False)
         return np.minimum(np.maximum(action, space.low), space.high).astype(space.dtype, copy=False)
 
     def _wrong_size(self, shape: tuple[int, ...]) -> str:
@@ -234,12 +246,17 @@ def make_distribution(space: gymnasium.Space, config: NetworkConfig) -> Distribu
         return Categorical(int(space.n))
     if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
         raise RoboError(f"policies act in a 1-D Box or a Discrete space, not {space}: wrap it")
+    if config.bins:
+        from robo.policies.binned import Binned
+
+        low, high = (np.tile(bound, config.chunk) for bound in (space.low, space.high))
+        return Binned(low, high, config.bins, config.temperature)
     bounded = bool(np.isfinite(space.low).all() and np.isfinite(space.high).all())
     choice = config.distribution
     if choice == "auto":
-        choice = "beta" if config.kind != "mlp" and bounded else "gaussian"
+        choice = "beta" if config.kind.startswith("carl") and bounded else "gaussian"
     if choice == "gaussian":
-        return DiagonalGaussian(space.shape[0])
+        return DiagonalGaussian(space.shape[0] * config.chunk)
     from robo.policies.beta import Beta
 
     return Beta(space.low, space.high)

@@ -48,8 +48,16 @@ def make_policy(
     from robo.policies.actor_critic import ActorCritic
     from robo.policies.image_actor_critic import ImageActorCritic
 
-    make = ActorCritic if config.kind == "mlp" else ImageActorCritic
-    return make(observation_space, action_space, config, critic_feature_dim, seed)  # type: ignore[arg-type]
+    make: Any = ActorCritic if config.kind == "mlp" else ImageActorCritic
+    if config.kind == "transformer":
+        from robo.policies.transformer_policy import TransformerPolicy
+
+        make = TransformerPolicy
+    elif config.kind == "vla":
+        from robo.policies.vla import VLAPolicy
+
+        make = VLAPolicy
+    return make(observation_space, action_space, config, critic_feature_dim, seed)
 
 
 def save_policy(policy: Policy, folder: Path) -> None:

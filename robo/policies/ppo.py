@@ -8,6 +8,8 @@ number of environments.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from itertools import pairwise
 from typing import Any
@@ -18,6 +20,7 @@ from robo.errors import CheckpointError, RoboError
 from robo.policies import distributed, fast_mlp
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.adam import FlatAdam
+from robo.policies.group_targets import GroupTargets, group_targets
 from robo.policies.image_actor_critic import ImageActorCritic
 from robo.policies.image_learner import ImageLearner
 from robo.policies.image_rollout import ImageRollout, prepare
@@ -30,6 +33,14 @@ from robo.policies.schedules import LearningRate
 from robo.rollout import RewardTerms, Rollout
 
 __all__ = ["PPO", "PPOConfig", "explained_variance", "minibatch_bounds", "normalise_groups"]
+
+UNCHANGED = (*STATISTICS, "gradient_norm", "epochs_run", "explained_variance", "learning_rate")
+"""Metrics that are 0 where no group of a rollout has a signal."""
+
+
+def frozen(policy: Any) -> Any:
+    """A copy of ``policy`` that nothing trains."""
+    return copy.deepcopy(policy).requires_grad_(False)
 
 
 class PPO:
@@ -50,8 +61,14 @@ class PPO:
                 "PPO's numpy implementation trains tanh networks on a CPU only: choose "
                 "implementation 'auto' or 'torch'"
             )
+        if config.implementation == "numpy" and config.needs_torch:
+            raise RoboError(
+                "PPO's numpy implementation knows neither group advantages, a clip_range_high nor "
+                "a reference_kl: choose implementation 'auto' or 'torch'"
+            )
         self.config = config
         self.actor_critic = actor_critic
+        self.reference = frozen(actor_critic) if config.reference_kl > 0 else None
         self.generator = np.random.default_rng(seed)
         self.adam = FlatAdam(actor_critic.flat, config.adam_epsilon)
         self.learning_rate = LearningRate(config)
@@ -65,7 +82,8 @@ class PPO:
         """``numpy`` or ``torch``: what :meth:`update` runs."""
         if self.config.implementation != "auto":
             return self.config.implementation
-        fast = not self.config.compile and fast_mlp.supports(self.actor_critic)
+        slow = self.config.compile or self.config.needs_torch
+        fast = not slow and fast_mlp.supports(self.actor_critic)
         return "numpy" if fast else "torch"
 
     def update(
@@ -84,33 +102,46 @@ class PPO:
 
         Returns:
             policy_loss, value_loss, entropy (nats), approximate_kl, clip_fraction,
-            explained_variance, gradient_norm (before clipping), epochs_run, learning_rate, std.
+            explained_variance, gradient_norm (before clipping), epochs_run, learning_rate, std;
+            with group advantages those of :class:`~robo.policies.group_targets.GroupTargets` too.
             Means over all ranks, but for explained_variance, which is this rank's.
 
         Raises:
             RoboError: where rewards or gradients are not finite, or no step is valid.
         """
-        config, policy = self.config, self.actor_critic
+        config, policy, seen = self.config, self.actor_critic, rollout
         fresh = config.normalise_observation and not policy.normaliser.active
         if fresh:
             policy.observe(rollout.observation, rollout.valid)
-        batch = self._batch(rollout, terms, fresh)
+        groups = None
+        if config.advantage == "group":
+            groups = group_targets(rollout, terms, config.group_success)
+            rollout = dataclasses.replace(rollout, valid=groups.valid)
+        batch = self._batch(rollout, terms, fresh, groups)
         epochs = Epochs(rollout.shape, rollout.valid, config.minibatch_size)
         if epochs.count == 0:
+            if groups is not None:
+                return {**dict.fromkeys(UNCHANGED, 0.0), **groups.metrics}
             raise RoboError("the rollout holds no valid step: collect more before an update")
         learning_rate = self.learning_rate(progress_remaining)
         metrics = self._epochs(batch, epochs, learning_rate)
         self.learning_rate.after(stopped=metrics["epochs_run"] < config.epochs)
         if config.normalise_observation and not fresh:
-            policy.observe(rollout.observation, rollout.valid)
+            policy.observe(rollout.observation, seen.valid)
         metrics["explained_variance"] = explained_variance(batch.value, batch.target)
         metrics["learning_rate"] = learning_rate
         log_std = policy.log_std
         metrics["std"] = 0.0 if log_std is None else float(log_std.detach().exp().mean())
+        if groups is not None:
+            metrics.update(groups.metrics)
         return metrics
 
     def _batch(
-        self, rollout: Rollout, terms: RewardTerms, fresh: bool
+        self,
+        rollout: Rollout,
+        terms: RewardTerms,
+        fresh: bool,
+        groups: GroupTargets | None = None,
     ) -> PackedRollout | ImageRollout:
         config, policy = self.config, self.actor_critic
         options: dict[str, Any] = {
@@ -118,6 +149,7 @@ class PPO:
             "gae_lambda": config.gae_lambda,
             "bootstrap_timeout": config.timeout == "bootstrap",
             "recompute_log_prob": fresh,
+            "targets": None if groups is None else groups.targets,
         }
         if isinstance(policy, ImageActorCritic):
             return prepare(policy, rollout, terms, chunk_size=config.chunk_size, **options)
@@ -131,9 +163,11 @@ class PPO:
         loss = LossConfig(
             config.clip_range,
             config.value_clip,
-            config.value_coefficient,
+            0.0 if config.advantage == "group" else config.value_coefficient,
             config.entropy_coefficient,
             config.max_gradient_norm,
+            config.clip_range_high,
+            config.reference_kl,
         )
         if isinstance(batch, PackedRollout) and self.implementation == "numpy":
             assert isinstance(policy, ActorCritic)
@@ -141,12 +175,12 @@ class PPO:
         if self._torch_learner is None:
             if isinstance(policy, ImageActorCritic):
                 self._torch_learner = ImageLearner(
-                    policy, self.adam, loss, config.chunk_size, config.compile
+                    policy, self.adam, loss, config.chunk_size, config.compile, self.reference
                 )
             else:
                 assert isinstance(policy, ActorCritic) and isinstance(batch, PackedRollout)
                 self._torch_learner = EagerLearner(
-                    policy, self.adam, batch.columns, loss, config.compile
+                    policy, self.adam, batch.columns, loss, config.compile, self.reference
                 )
         self._torch_learner.begin()
         return self._torch_learner
@@ -165,7 +199,7 @@ class PPO:
         for _ in range(config.epochs):
             order, bounds = epochs.draw(self.generator)
             advantage = batch.shuffle(order)
-            if config.normalise_advantage:
+            if config.normalise_advantage and config.advantage == "gae":
                 normalise_groups(advantage, bounds)
             for start, end in pairwise(bounds):
                 found = learner.gradient(batch.minibatch(start, end))
@@ -208,6 +242,7 @@ class PPO:
             "optimiser": self.adam.state_dict(),
             "generator": self.generator.bit_generator.state,
             "schedule": self.learning_rate.state_dict(),
+            **({} if self.reference is None else {"reference": self.reference.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -221,6 +256,8 @@ class PPO:
             self.generator.bit_generator.state = state["generator"]
             if "schedule" in state:  # not in files of versions before 0.2
                 self.learning_rate.load_state_dict(state["schedule"])
+            if self.reference is not None:
+                self.reference.load_state_dict(state["reference"])
         except (KeyError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"PPO's saved state does not fit this policy ({error}): resume with the config "

@@ -53,11 +53,34 @@ class PolicyActor:
         self.actor_critic = actor_critic
         self.deterministic = deterministic
         self.generator = np.random.default_rng(seed)
+        self._plan = np.empty((0, 1, 0), np.float32)
+        self._next = np.empty(0, np.int64)
+
+    def reset(self, num_envs: int) -> None:
+        """Forget the chunks planned for earlier episodes."""
+        self._plan = np.empty((0, 1, 0), np.float32)
 
     def __call__(self, observation: dict[str, np.ndarray], started: np.ndarray) -> np.ndarray:
-        """Actions ``[N, A]``; see :class:`Actor`."""
-        action, _ = self.actor_critic.act(observation, self.generator, self.deterministic)
-        return self.actor_critic.environment_action(action)
+        """Actions ``[N, A]``; see :class:`Actor`. A chunk is acted out before the next look."""
+        policy = self.actor_critic
+        chunk = getattr(policy, "chunk", 1)
+        if chunk == 1:
+            action, _ = policy.act(observation, self.generator, self.deterministic)
+            return policy.environment_action(action)
+        count = len(started)
+        if len(self._plan) != count:
+            self._plan = np.zeros((count, chunk, 0), np.float32)
+            self._next = np.full(count, chunk)
+        due = started | (self._next >= chunk)
+        if due.any():
+            rows = {key: np.asarray(values)[due] for key, values in observation.items()}
+            action, _ = policy.act(rows, self.generator, self.deterministic)
+            planned = policy.environment_action(action).reshape(int(due.sum()), chunk, -1)
+            if self._plan.shape[2] != planned.shape[2]:
+                self._plan = np.zeros((count, *planned.shape[1:]), planned.dtype)
+            self._plan[due], self._next[due] = planned, 0
+        self._next += 1
+        return self._plan[np.arange(count), self._next - 1].copy()
 
 
 def check_action(action: np.ndarray, step: int) -> np.ndarray:

@@ -46,6 +46,11 @@ class TrainConfig:
     """Steps of each environment between two updates."""
     total_steps: int = 300_000
     """Environment steps, over all environments."""
+    group_size: int = 0
+    """Episodes from each initial state, in rollouts of whole episodes (for --ppo.advantage group);
+    0: episodes as they come, steps_per_rollout steps of each environment."""
+    group_seeds: str | None = None
+    """Seeds A-B of the groups' initial states; None: new ones, which no evaluation uses."""
     seed: int = 0
     """Decides initial states, initial parameters and every sample."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -89,6 +94,28 @@ class TrainConfig:
         for name in (*names, "groups", "threads", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise RoboError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if (self.group_size > 0) != (self.ppo.advantage == "group"):
+            raise RoboError(
+                f"group_size is {self.group_size} with --ppo.advantage {self.ppo.advantage}; "
+                "rollouts in groups and group advantages go together: set both or neither"
+            )
+        if self.network.chunk > 1 and not self.group_size:
+            raise RoboError(
+                "chunks of actions are learned in groups of whole episodes: set --group-size and "
+                "--ppo.advantage group"
+            )
+        if self.network.kind == "vla" and self.ppo.normalise_observation:
+            raise RoboError(
+                "a vision-language-action model reads images as they are: set "
+                "--ppo.no-normalise-observation"
+            )
+        if self.network.kind == "vla" and not self.group_size:
+            raise RoboError(
+                "a vision-language-action model has no critic: set --group-size and "
+                "--ppo.advantage group"
+            )
+        if self.group_size and (self.groups > 1 or self.collection == "overlapped"):
+            raise RoboError("group_size needs --groups 1 and --collection synchronous")
         if self.seed < 0:
             raise RoboError(f"seed is {self.seed}, expected at least 0")
         check_options(self.options)
@@ -168,6 +195,11 @@ def check_parts(
         raise RoboError(
             f"evaluate_metric is {metric!r}; expected success, return, or a signal of {env.task} "
             f"({', '.join(env.signal_names) or 'it gives none'})"
+        )
+    if config.group_size and reward.critic_feature_dim:
+        raise RoboError(
+            f"--reward.kind {config.reward.kind} gives a critic what it must know, but group "
+            "advantages have no critic: choose --reward.kind srpo or success"
         )
     if env.num_envs != count:
         raise RoboError(

@@ -32,6 +32,7 @@ from robo.policies.asynchronous import EnvironmentGroups, GroupedCollector
 from robo.policies.checkpoint import Checkpoints, save_policy, start_from
 from robo.policies.collector import Collector
 from robo.policies.evaluate import parse_seeds
+from robo.policies.group_collector import GroupCollector
 from robo.policies.metrics import (
     MetricsLog,
     NoLog,
@@ -151,9 +152,19 @@ class Trainer:
         self, env: VectorEnvironment | EnvironmentGroups
     ) -> Collector | GroupedCollector:
         parts = (self.actor_critic, self.config.steps_per_rollout, self.config.seed)
+        if self.config.group_size:
+            assert not isinstance(env, EnvironmentGroups)
+            return self._make_group_collector(env)
         if isinstance(env, EnvironmentGroups):
             return GroupedCollector(env, *parts, self.reward.camera, self.shard)
         return Collector(env, *parts, self.reward.camera, self.shard)
+
+    def _make_group_collector(self, env: VectorEnvironment) -> GroupCollector:
+        config, seeds = self.config, None
+        if config.group_seeds is not None:
+            seeds = parse_seeds(config.group_seeds)
+        shared = (config.group_size, config.seed, self.reward.camera, self.shard, seeds)
+        return GroupCollector(env, self.actor_critic, *shared)
 
     def run(self, resume: bool = False) -> dict[str, Any]:
         """Train to the end and save the policy.
@@ -376,7 +387,13 @@ def make_trainer(
     from robo.policies.asynchronous import make_environments
     from robo.rewards.config import make_reward
 
-    reward = make_reward(config.reward, config.ppo.gamma, config.ppo.timeout)
+    reward = make_reward(
+        config.reward,
+        config.ppo.gamma,
+        config.ppo.timeout,
+        distributed.gather_objects,
+        distributed.rank(),
+    )
     env = make_environments(config, len(distributed.shard(config.num_envs)))
     try:
         return Trainer(config, env, reward, out, callbacks=callbacks, show=show)

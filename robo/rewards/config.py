@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from robo.errors import CheckpointError, RoboError
 from robo.rewards.language_config import LanguageGoalConfig
+from robo.rewards.srpo_config import SRPOConfig
 
 if TYPE_CHECKING:
     from robo.rewards.base import Reward
@@ -31,6 +33,7 @@ class RewardConfig:
         "environment",
         "success",
         "grm",
+        "srpo",
         "route_completion",
         "roach",
         "additive",
@@ -46,12 +49,18 @@ class RewardConfig:
         "revolve",
         "chen",
         "asap",
+        "composed",
     ] = "environment"
     """The environment's own reward, its sparse success, success shaped by a GRM; for driving
     CaRL's route completion, and Roach's, CaRL's additive and nuPlan's to compare with; VLM-RL's
-    language goal, and from vlm_sr on the rewards that it is compared with."""
+    language goal, and from vlm_sr on the rewards that it is compared with; composed, any reward
+    by a line of text."""
+    composed: str = ""
+    """Kind composed: wrappers around others, such as delta(raw:progress); see docs/assess.md."""
     grm: Path | None = None
     """Folder of a fitted GRM (robo fit grm); needed by kind grm only."""
+    grm_task: str | None = None
+    """Task whose START and GOAL a GRM of several tasks compares with; None: its first one."""
     mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
     """Anchor of the GRM's hops: the goal, the start, the previous frame, or a fusion of all."""
     stride: int = 5
@@ -68,6 +77,8 @@ class RewardConfig:
     """Which of CaRL's nuPlan rewards; kind nuplan only."""
     language: LanguageGoalConfig = field(default_factory=LanguageGoalConfig)
     """Goals in words; kinds language_goal, vlm_sr, roboclip, vlm_rm, lord and lord_speed."""
+    srpo: SRPOConfig = field(default_factory=SRPOConfig)
+    """Kind srpo: failures paid by how near their videos came to those of successes."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -81,13 +92,22 @@ class RewardConfig:
             )
 
 
-def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Reward:
+def make_reward(
+    config: RewardConfig,
+    gamma: float,
+    timeout: TimeoutRule,
+    gather: Callable[[Any], list[Any]] | None = None,
+    rank: int = 0,
+) -> Reward:
     """Build the reward that a configuration names.
 
     Args:
         config: reward settings.
         gamma: the learner's discount.
         timeout: the learner's time-out rule, "bootstrap" or "keep".
+        gather: the values of all ranks on every rank, for rewards that judge rollouts by each
+            other; None in a run of one process.
+        rank: which of them is this one's.
 
     Returns:
         The reward; its ``camera`` is the schedule that the environment must render.
@@ -106,6 +126,14 @@ def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Rew
         return SuccessReward()
     if config.kind in LANGUAGE_KINDS:
         return _language_reward(config)
+    if config.kind == "srpo":
+        from robo.rewards.srpo_reward import make_srpo_reward
+
+        return make_srpo_reward(config.srpo, config.stride, config.device, gather, rank)
+    if config.kind == "composed":
+        from robo.rewards.spec import reward_from_spec
+
+        return reward_from_spec(config.composed, gamma, timeout, config.stride)
     if config.kind != "grm":
         return _driving_reward(config)
     if config.grm is None:
@@ -120,7 +148,11 @@ def make_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule) -> Rew
     from robo.rewards.grm.potential import GRMPotential
 
     potential = GRMPotential.load(
-        Path(config.grm), mode=config.mode, stride=config.stride, device=config.device
+        Path(config.grm),
+        mode=config.mode,
+        stride=config.stride,
+        device=config.device,
+        task=config.grm_task,
     )
     return shape(config, potential, gamma, timeout)
 

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-
 from robo.rewards.base import Reward
 from robo.rewards.potential import Potential, PotentialReward
-from robo.rewards.success import Memoryless, SuccessReward
+from robo.rewards.success import SuccessReward
 from robo.rollout import RewardTerms, Rollout
-
-
-class NoReward(Memoryless):
-    """Nothing for any step: the gold reward of a wrapper's dense part."""
-
-    def __call__(self, rollout: Rollout) -> RewardTerms:
-        """Zeros, float32 ``[T, N]``; no terms."""
-        return RewardTerms(torch.zeros_like(rollout.env_reward), {})
 
 
 class NaiveProgressReward(PotentialReward):

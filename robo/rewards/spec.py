@@ -8,7 +8,8 @@ progress:
 * ``naive:progress``: success plus raw progress at every step;
 * ``raw:progress``: raw progress alone, the dense part of a wrapper;
 * ``difference:progress``: success plus the plain difference of progress;
-* ``shaped:progress``: success shaped by it (for a GRM that is kind ``grm``).
+* ``shaped:progress``: success shaped by it (for a GRM that is kind ``grm``);
+* ``route_completion:progress``: CaRL's reward with it as the route (signals only).
 
 Wrappers of :mod:`robo.rewards.robust` stand around a spec: ``delta(raw:progress)``,
 ``gated[limit=1](raw:runs/grm)``, ``ensemble[rule=worst](grm:runs/a; grm:runs/b)``.
@@ -21,16 +22,16 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from robo.rewards.config import RewardConfig, RewardConfigError, make_reward
+from robo.rewards.config import LANGUAGE_KINDS, RewardConfig, RewardConfigError, make_reward
 
 if TYPE_CHECKING:
     from robo.rewards.base import Reward
     from robo.rewards.potential import Potential
     from robo.rewards.shaping import TimeoutRule
 
-MAIN_ARGUMENT = {"grm": "grm"}
+MAIN_ARGUMENT = {"grm": "grm", **dict.fromkeys(LANGUAGE_KINDS, "language.clip.model")}
 """Kind of RewardConfig to the field that ``KIND:ARGUMENT`` sets."""
 PROGRESS_KINDS = ("naive", "raw", "difference", "shaped")
 WRAPPERS = ("gated", "attributed", "squashed", "clipped", "delta", "ensemble", "filtered")
@@ -69,6 +70,10 @@ def reward_from_spec(
     kind, _, argument = head.partition(":")
     if kind in PROGRESS_KINDS:
         return _on_progress(kind, argument, options, learner, stride, text)
+    if kind == "route_completion" and argument and not options:
+        from robo.rewards.progress_route import ProgressRouteReward
+
+        return ProgressRouteReward(argument)
     given = dict(options)
     if argument:
         if kind not in MAIN_ARGUMENT:
@@ -94,7 +99,7 @@ def _config(kind: str, options: dict[str, str], text: str) -> RewardConfig:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             return tyro.cli(RewardConfig, args=arguments)
     except SystemExit:
-        kinds = RewardConfig.__dataclass_fields__["kind"].type
+        kinds = ", ".join(get_args(get_type_hints(RewardConfig)["kind"]))
         raise RewardConfigError(
             f"reward {text!r} cannot be read: expected KIND[:ARGUMENT][,option=value] with a kind "
             f"of {kinds}, {', '.join(PROGRESS_KINDS)}, or a wrapper of {', '.join(WRAPPERS)} "
@@ -145,7 +150,11 @@ def _potential(argument: str, options: dict[str, str], stride: int | None, text:
             f"reward {text!r}: expected KIND:SIGNAL or KIND:GRM_FOLDER, and no options but "
             f"stride, mode and device{f' (got {sorted(unknown)})' if unknown else ''}"
         )
-    every = int(options["stride"]) if "stride" in options else stride
+    every = stride
+    if (given := options.get("stride")) is not None:
+        if not given.isdigit():
+            raise RewardConfigError(f"reward {text!r}: stride is {given!r}, expected a number")
+        every = int(given)
     if Path(argument).is_dir():
         from robo.rewards.grm.potential import GRMPotential
 
@@ -164,10 +173,10 @@ def _on_progress(
     stride: int | None,
     text: str,
 ) -> Reward:
-    from robo.rewards.naive import NaiveProgressReward, NoReward
+    from robo.rewards.naive import NaiveProgressReward
     from robo.rewards.potential import ProgressDifferenceReward
     from robo.rewards.shaping import ShapedReward
-    from robo.rewards.success import SuccessReward
+    from robo.rewards.success import NoReward, SuccessReward
 
     potential = _potential(argument, options, stride, text)
     if kind == "naive":

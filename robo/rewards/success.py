@@ -44,3 +44,11 @@ class EnvironmentReward(Memoryless):
         if rollout.valid is not None:
             total = total.where(rollout.valid, 0.0)
         return RewardTerms(total, {"environment": total})
+
+
+class NoReward(Memoryless):
+    """Nothing for any step: the gold reward of a wrapper's dense part."""
+
+    def __call__(self, rollout: Rollout) -> RewardTerms:
+        """Zeros, float32 ``[T, N]``; no terms."""
+        return RewardTerms(rollout.env_reward.new_zeros(rollout.shape), {})

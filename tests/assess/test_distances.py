@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from robo.assess.distances import epic, starc
+from robo.assess.distances import dard, epic, starc
 from robo.rewards.shaping import policy_invariant
 
 GAMMA = 0.95
@@ -29,9 +29,13 @@ def process(request):
     return transition, reward, shown
 
 
-def both(first, second, transition):
-    """The two distances."""
-    return float(epic(first, second, GAMMA)), float(starc(first, second, transition, GAMMA))
+def all_three(first, second, transition):
+    """The distances."""
+    return (
+        float(epic(first, second, GAMMA)),
+        float(dard(first, second, transition, GAMMA)),
+        float(starc(first, second, transition, GAMMA)),
+    )
 
 
 def test_our_shaping_has_distance_zero_and_the_naive_difference_has_not(process):
@@ -43,24 +47,26 @@ def test_our_shaping_has_distance_zero_and_the_naive_difference_has_not(process)
     shaped = policy_invariant(
         reward, potential[:, None, None], shown[None, None], terminated[None, None], GAMMA
     )
-    assert max(both(reward, shaped, transition)) < 1e-6
-    assert max(both(reward, 3 * shaped, transition)) < 1e-6
+    assert max(all_three(reward, shaped, transition)) < 1e-9
+    assert max(all_three(reward, 3 * shaped, transition)) < 1e-9
     naive = reward + 3 * (shown[None, None] - shown[:, None, None])
-    assert min(both(reward, naive, transition)) > 1e-3
+    assert min(all_three(reward, naive, transition)) > 1e-3
 
 
 def test_progress_as_a_reward_is_far_from_the_gold_reward(process):
     transition, reward, shown = process
-    assert min(both(reward, shown[None, None].expand_as(reward), transition)) > 0.1
+    assert min(all_three(reward, shown[None, None].expand_as(reward), transition)) > 0.1
 
 
 def test_bounds_symmetry_and_opposites(process):
     transition, reward, _ = process
     other = reward.flip(1) + 0.5 * reward
-    for distance in both(reward, other, transition):
+    for distance in all_three(reward, other, transition):
         assert 0 <= distance <= 1
-    assert both(reward, other, transition) == pytest.approx(both(other, reward, transition))
-    assert both(reward, -reward, transition) == pytest.approx((1, 1))
+    assert all_three(reward, other, transition) == pytest.approx(
+        all_three(other, reward, transition)
+    )
+    assert all_three(reward, -reward, transition) == pytest.approx((1, 1, 1))
 
 
 def test_epic_is_the_pearson_distance_of_canonical_rewards(process):
@@ -86,8 +92,78 @@ def test_pure_shaping_counts_as_the_zero_reward(process):
     transition, reward, shown = process
     shaping = GAMMA * shown[None, None] - shown[:, None, None] + 0 * reward
     zero = torch.zeros_like(reward)
-    assert both(shaping, zero, transition) == (0, 0)
-    assert both(reward, zero, transition) == pytest.approx((0.5, 0.5))
+    assert all_three(shaping, zero, transition) == (0, 0, 0)
+    assert all_three(reward, zero, transition) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_two_states_by_hand():
+    """One action; s0 goes to s1, s1 stays. gamma = 0.5.
+
+    R pays 1 for s0 -> s1 and nothing else, Q pays 1 for s1 -> s1 and nothing else.
+
+    STARC: V_R = (1, 0) and V_Q = (1, 2), so that c(R) = R - V + gamma V' = (0, 0): with one
+    action no reward makes a difference, and both count as the zero vector.
+
+    EPIC: mean over (A, S') of R is (1/2, 0), of Q (0, 1/2), over all 1/4. Canonical
+    R + gamma m(s') - m(s) - gamma/4, rows s, columns s':
+    R: ((0 + 1/4 - 1/2, 1 + 0 - 1/2), (0 + 1/4 - 0, 0 + 0 - 0)) - 1/8
+     = ((-3/8, 3/8), (1/8, -1/8)), mean 0, squared norm 20/64.
+    Q: ((0 + 0 - 0, 0 + 1/4 - 0), (0 + 0 - 1/2, 1 + 1/4 - 1/2)) - 1/8
+     = ((-1/8, 1/8), (-5/8, 5/8)), mean 0, squared norm 52/64.
+    Product 2 * (3 - 5) / 64 = -4/64; correlation -4 / sqrt(20 * 52).
+
+    DARD over the two transitions there are, (0, 1) and (1, 1): E R(x, A, X') = (1, 0), of Q
+    (0, 1). C_R(0, 1) = 1 + 0 - 1 - gamma R(1, 1) = 0 and C_R(1, 1) = 0; Q likewise: all 0.
+    """
+    transition = torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]])
+    first = torch.tensor([[[0.0, 1.0]], [[0.0, 0.0]]])
+    second = torch.tensor([[[0.0, 0.0]], [[0.0, 1.0]]])
+    assert float(starc(first, second, transition, 0.5)) == 0
+    expected = math.sqrt((1 + 4 / math.sqrt(20 * 52)) / 2)
+    assert float(epic(first, second, 0.5)) == pytest.approx(expected, abs=1e-12)
+    assert float(dard(first, second, transition, 0.5)) == pytest.approx(0, abs=1e-12)
+
+
+def test_three_states_by_hand():
+    """s0 chooses between s1 (action 0) and s2 (action 1), which are absorbing. gamma = 0.5.
+
+    R pays 1 for entering s1, Q pays 1 for entering s2, B pays 1 for entering either.
+
+    STARC, uniform policy: V_R(s0) = 1/2 and nothing elsewhere. c(R)(s0) = (1 - 1/2, 0 - 1/2),
+    0 elsewhere; c(Q)(s0) = (-1/2, 1/2): opposite, distance 1. V_B(s0) = 1, c(B) = 0: which
+    action it is makes no difference, B counts as the zero vector, distance 1/2.
+
+    DARD: transitions s0 -> s1, s0 -> s2 and each absorbing state twice; six of weight 1/6.
+    C_R(s0, s1) = 1 + 0 - 1/2 - gamma E R(S', A, S'') with S' in {s1, s2} and S'' = s1: 0,
+    so 1/2; C_R(s0, s2) = -1/2; absorbing ones 0. Q is the opposite again.
+    """
+    transition = torch.zeros(3, 2, 3)
+    transition[0, 0, 1] = transition[0, 1, 2] = 1
+    transition[1, :, 1] = transition[2, :, 2] = 1
+    first, second = torch.zeros(3, 2, 3), torch.zeros(3, 2, 3)
+    first[0, :, 1] = 1
+    second[0, :, 2] = 1
+    assert float(starc(first, second, transition, 0.5)) == pytest.approx(1, abs=1e-12)
+    assert float(starc(first, first + second, transition, 0.5)) == pytest.approx(0.5, abs=1e-12)
+    assert float(dard(first, second, transition, 0.5)) == pytest.approx(1, abs=1e-12)
+    assert float(dard(first, first + second, transition, 0.5)) == pytest.approx(0.5, abs=1e-12)
+
+
+def test_dard_does_not_ask_for_impossible_transitions_between_far_states():
+    """Two rooms without a door: what a reward says of jumping between them is EPIC's business.
+
+    With gamma 0 DARD's last term vanishes, and no transition between the rooms is looked at.
+    """
+    room = torch.full((2, 1, 2), 0.5, dtype=torch.float64)
+    transition = torch.zeros(4, 1, 4, dtype=torch.float64)
+    transition[:2, :, :2], transition[2:, :, 2:] = room, room
+    generator = torch.Generator().manual_seed(0)
+    reward = torch.randn(4, 1, 4, generator=generator, dtype=torch.float64)
+    jumps = reward.clone()
+    jumps[:2, :, 2:] += 5
+    jumps[2:, :, :2] -= 5
+    assert float(dard(reward, jumps, transition, 0.0)) == pytest.approx(0, abs=1e-12)
+    assert float(epic(reward, jumps, 0.0)) > 0.1
 
 
 def test_bad_input_is_named():
@@ -98,6 +174,10 @@ def test_bad_input_is_named():
         epic(reward, reward, 1.1)
     with pytest.raises(ValueError, match="gamma"):
         starc(reward, reward, transition, 1.0)
+    with pytest.raises(ValueError, match="gamma"):
+        dard(reward, reward, transition, -0.1)
+    with pytest.raises(ValueError, match="transition has shape"):
+        dard(reward, reward, torch.ones(1, 1, 1), 0.9)
     with pytest.raises(ValueError, match="distribution"):
         starc(reward, reward, 2 * transition, 0.9)
     with pytest.raises(ValueError, match="finite"):

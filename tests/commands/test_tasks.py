@@ -17,7 +17,8 @@ def test_many_ids_are_summed_up_unless_asked_for(
     assert cli.main(["tasks"]) == 0
     short = capsys.readouterr().out
     assert "mujoco/Lift" in short and "robo tasks --contains gym/" in short
-    assert len(short.splitlines()) < 30 and max(map(len, short.splitlines())) <= 100
+    room = 40 if any(task.startswith("envpool/") for task in ids) else 30  # an extra's row
+    assert len(short.splitlines()) < room and max(map(len, short.splitlines())) <= 100
     for argv in (["--all"], ["--contains", "gym/"]):
         assert cli.main(["tasks", *argv]) == 0
         shown = capsys.readouterr().out

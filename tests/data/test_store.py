@@ -222,7 +222,7 @@ def test_newer_schema_is_refused(tmp_path, make_episode):
     group["attributes"]["robo_episode_store"]["schema"] = SCHEMA_VERSION + 1
     root.write_text(json.dumps(group))
     for mode in ("a", "r"):
-        with pytest.raises(StoreError, match=r"schema 2, newer than the 1 .*update robo"):
+        with pytest.raises(StoreError, match=r"schema 3, newer than the 2 .*update robo"):
             EpisodeStore(tmp_path, mode=mode)
 
 

@@ -41,26 +41,35 @@ def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 KILLED_WRITERS = """
 import random, signal, time
+import google_crc32c, numcodecs.blosc  # before the forks: importing takes longer than writing
 random.seed(7)
-acknowledged = 0
-for round in range(25):
+acknowledged = round = 0
+while round < 12 or acknowledged < 10 and round < 100:
+    round += 1
     reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        store = EpisodeStore(path)
-        if store.verify() or len(store) < acknowledged:
-            os._exit(3)
-        while True:
-            index = store.append(make_episode(len(store), size=32, rows=12))
-            os.write(writing, b"%d\\n" % (index + 1))
+    children = []
+    for writer in range(2):
+        child = os.fork()
+        if child == 0:
+            store = EpisodeStore(path)
+            while True:
+                seed = 1000 * round + 500 * writer + len(store)
+                index = store.append(make_episode(seed, size=32, rows=12))
+                assert index < len(store)
+                os.write(writing, b"+")
+        children.append(child)
     os.close(writing)
     time.sleep(random.uniform(0.0, 0.3))
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):
+            sys.exit(f"round {round}: a writer ended by itself, {status}")
     with os.fdopen(reading) as pipe:
-        acknowledged = max([acknowledged, *map(int, pipe.read().split())])
-    if not os.WIFSIGNALED(status):
-        sys.exit(f"round {round}: the writer ended by itself, {status}")
+        acknowledged += len(pipe.read())
+    store = EpisodeStore(path, mode="r")
+    if store.verify() or len(store) < acknowledged:
+        sys.exit(f"round {round}: {len(store)} of {acknowledged}, {store.verify()}")
 print(acknowledged)
 """
 
@@ -71,15 +80,18 @@ def test_kill_9_at_random_moments(tmp_path, make_episode, assert_equal):
     acknowledged = int(done.stdout)
     assert acknowledged > 5
     with EpisodeStore(tmp_path) as store:
-        # One more may have been committed just before its writer could say so.
-        assert acknowledged <= len(store) <= acknowledged + 25
+        # A few more may have been committed just before their writers could say so.
+        assert acknowledged <= len(store) <= acknowledged + 200
         assert store.verify() == []
-        for index, episode in enumerate(store):
-            assert_equal(episode, make_episode(index, size=32, rows=12))
+        seeds = [store.info(index).info.seed for index in range(len(store))]
+        assert len(set(seeds)) == len(seeds)
+        for seed, episode in zip(seeds, store, strict=True):
+            assert_equal(episode, make_episode(seed, size=32, rows=12))
         assert store.append(make_episode(1, size=32)) == len(store) - 1
         assert store.verify() == []
-        files = {path.name for path in tmp_path.iterdir() if path.suffix == ".zip"}
+        files = {path.name for path in tmp_path.glob("*.zip")}
         assert files == {store.info(index).file for index in range(len(store))}
+        assert not list(tmp_path.glob(".writing-*"))
 
 
 @pytest.mark.parametrize("leftover", ["temporary", "renamed", "half a line"])
@@ -134,7 +146,7 @@ def test_a_file_that_may_not_grow(tmp_path):
     sentences = done.stdout.splitlines()
     assert len(sentences) == 2
     for sentence in sentences:
-        assert "no space is left; episode 1 was dropped, the 1 before it are intact" in sentence
+        assert "no space is left; this episode was dropped, the 1 before it are intact" in sentence
 
 
 @pytest.fixture(name="small_disk")
@@ -151,7 +163,7 @@ def test_full_disk(small_disk, make_episode, assert_equal):
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"0" * 200_000)
     with EpisodeStore(small_disk / "store") as store:
-        with pytest.raises(StoreError, match=r"no space is left; episode \d+ was dropped"):
+        with pytest.raises(StoreError, match=r"no space is left; this episode was dropped"):
             for seed in range(1000):
                 store.append(make_episode(seed, size=32, rows=12))
         stored = len(store)
@@ -179,7 +191,7 @@ def test_any_changed_byte_that_matters_is_found(tmp_path, make_episode, assert_e
         store.extend(originals)
     file = tmp_path / "episode-00000001.zip"
     whole = file.read_bytes()
-    image = whole.index(b"frames.wrist/c/0") + 400
+    image = whole.index(b"frames.wrist/c/0") + 200
     for position in (0, image, len(whole) // 2, len(whole) - 10):
         corrupt(file, position)
         reader = EpisodeStore(tmp_path, mode="r")
@@ -234,44 +246,43 @@ def test_damaged_root_is_named(tmp_path):
         EpisodeStore(tmp_path)
 
 
-def test_one_writer_at_a_time_readers_any_time(tmp_path, make_episode):
+def test_several_writers_take_turns(tmp_path, make_episode, assert_equal):
     first, second = EpisodeStore(tmp_path), EpisodeStore(tmp_path)
-    first.append(make_episode(0))
-    with pytest.raises(StoreError, match=rf"another writer \(process {os.getpid()}\).*mode='r'"):
-        second.append(make_episode(1))
-    assert len(EpisodeStore(tmp_path, mode="r")) == 1
-    assert len(EpisodeStore(tmp_path)) == 1
-    first.close()
+    assert first.append(make_episode(0)) == 0
     # The second sees what the first appended before it appends itself.
     assert second.append(make_episode(1)) == 1
-    second.close()
     assert first.append(make_episode(2)) == 2
+    assert [episode.info.seed for episode in first] == [0, 1, 2]
     assert first.verify() == []
+    assert second.refresh() == 3
+    # Of two writers with other cameras, the first to commit decides.
+    small, large = EpisodeStore(tmp_path / "b"), EpisodeStore(tmp_path / "b")
+    small.append(make_episode(0, size=16))
+    with pytest.raises(StoreError, match="same camera schedule"):
+        large.append(make_episode(0, size=20))
+    assert len(list((tmp_path / "b").glob("*.zip"))) == 1
 
 
 def test_a_store_opened_meanwhile_leaves_the_writers_files_alone(tmp_path, make_episode):
     with EpisodeStore(tmp_path) as store:
         store.append(make_episode(0))
-        at_work = tmp_path / f".writing-{os.getpid()}.zip"
-        at_work.write_bytes(b"half an episode")
-        EpisodeStore(tmp_path).close()
-        assert at_work.exists()
-        at_work.unlink()
+        with store.folder.temporary() as at_work:
+            at_work.write_bytes(b"half an episode")
+            EpisodeStore(tmp_path).close()
+            assert at_work.exists()
+        assert not at_work.exists()
 
 
-def test_a_forked_child_is_not_the_writer(tmp_path):
+def test_a_forked_child_appends_too(tmp_path):
     script = """
     store = EpisodeStore(path)
     store.append(make_episode(0))
     child = os.fork()
     if child == 0:
-        try:
-            store.append(make_episode(1))
-        except StoreError:
-            os._exit(0)
-        os._exit(1)
+        os._exit(0 if store.append(make_episode(1)) == 1 else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert store.append(make_episode(1)) == 1
+    assert store.append(make_episode(2)) == 2
+    assert store.verify() == []
     """
     done = run(script, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -283,7 +294,7 @@ def test_read_only_medium(small_disk, make_episode, assert_equal):
         store.append(make_episode(0))
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with EpisodeStore(folder) as store:
-        with pytest.raises(StoreError, match="Read-only file system; nothing was written"):
+        with pytest.raises(StoreError, match="Read-only file system; this episode was dropped"):
             store.append(make_episode(1))
         assert_equal(store[0], make_episode(0))
     with pytest.raises(StoreError, match="Read-only file system; the store was not made"):

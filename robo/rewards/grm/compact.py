@@ -8,6 +8,7 @@ once, and each pair costs one look at two rows of a table.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,43 @@ class CompactGRM(nn.Module):
         self.instruction = ""
         self.summary: dict[str, Any] = {}
         self.reference: dict[str, dict[str, Tensor]] = {}
+        self.tasks: dict[str, tuple[str, dict[str, dict[str, Tensor]]]] = {}
+
+    def set_task(
+        self, task: str, instruction: str, reference: dict[str, dict[str, Tensor]]
+    ) -> None:
+        """Add or replace a task's words and reference frames; the first one becomes current."""
+        self.tasks[task] = (instruction, reference)
+        if len(self.tasks) == 1:
+            self.use_task(task)
+
+    def use_task(self, task: str) -> None:
+        """Compare with the references of ``task`` from now on.
+
+        Raises:
+            RoboError: a task that the model has no references of.
+        """
+        if task not in self.tasks:
+            raise RoboError(
+                f"the GRM has no reference frames of {task!r}, it has those of "
+                f"{sorted(self.tasks)}; adapt it with `robo fit grm --adapt`"
+            )
+        self.task = task
+        self.instruction, self.reference = self.tasks[task]
+
+    def for_task(self, task: str) -> CompactGRM:
+        """A model with the same weights (shared, not copied) and the references of ``task``.
+
+        A model of one task only serves any task, as one that was fitted before tasks had names.
+
+        Raises:
+            RoboError: several tasks, none of them ``task``.
+        """
+        if task == self.task or len(self.tasks) <= 1:
+            return self
+        other = copy.copy(self)
+        other.use_task(task)
+        return other
 
     @property
     def device(self) -> torch.device:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import copy
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,28 +17,15 @@ import torch
 import torch._dynamo
 from torch import nn
 
-from robo.errors import RoboError
+from robo.errors import RoboError, StoreError
 from robo.perception.augment import jitter, random_shift
 from robo.perception.views import blank_views
 from robo.rewards.grm.bank import FrameBank
 from robo.rewards.grm.compact import CompactGRM, CompactGRMConfig
 from robo.rewards.grm.fit_config import FitConfig
 from robo.rewards.grm.pairs import FrameTable, Pairs, sample_pairs
+from robo.rewards.grm.training import FitProgress, LoopConfig, Processes, train
 from robo.rollout import Episode
-
-
-@dataclass(frozen=True)
-class FitProgress:
-    """What the caller's progress bar is told after each training step."""
-
-    iteration: int
-    """Steps done."""
-    iterations: int
-    """Steps planned."""
-    loss: float
-    """Loss of this step."""
-    seconds: float
-    """Wall time since the first step."""
 
 
 def training_rows(
@@ -110,57 +98,70 @@ def step_loss(
     return nn.functional.smooth_l1_loss(hop, target, beta=config.beta)
 
 
-def learning_rate_factor(fraction: float) -> float:
-    """Linear warm-up over the first 5 %, then a half cosine to 0; ``fraction`` in [0, 1]."""
-    return min(1.0, fraction / 0.05 + 0.02) * 0.5 * (1.0 + math.cos(math.pi * min(fraction, 1.0)))
+class CompactObjective:
+    """Hop regression on the pairs of one training step (implements ``Objective``)."""
 
+    def __init__(
+        self,
+        grm: CompactGRM,
+        banks: Sequence[FrameBank],
+        config: FitConfig,
+        processes: Processes | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        """Train ``grm`` on the frames of one task or several.
 
-def train(
-    grm: CompactGRM,
-    bank: FrameBank,
-    config: FitConfig,
-    rng: np.random.Generator,
-    on_progress: Callable[[FitProgress], None] | None,
-) -> list[float]:
-    """Run the training steps; return the loss of each."""
-    optimizer = torch.optim.AdamW(
-        grm.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    began = time.perf_counter()
-    limit = None if config.minutes is None else 60.0 * config.minutes
-    losses: list[float] = []
-    for iteration in range(config.iterations):
-        elapsed = time.perf_counter() - began
-        fraction = iteration / config.iterations
-        if limit is not None:
-            if elapsed >= limit:
-                break
-            fraction = max(fraction, elapsed / limit)
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(fraction)
+        Args:
+            grm: the network.
+            banks: of a task each.
+            config: options.
+            processes: those that train together.
+            weights: chance of each task in a step of several; None for equal ones.
+        """
+        self.grm, self.banks, self.config = grm, list(banks), config
+        self.processes = processes or Processes()
+        chance = np.ones(len(self.banks)) if weights is None else np.asarray(weights, np.float64)
+        self.chance = chance / chance.sum()
+
+    def parameters(self) -> list[nn.Parameter]:
+        """All weights."""
+        return list(self.grm.parameters())
+
+    def loss(self, step: int, rng: np.random.Generator) -> torch.Tensor:
+        """Mean over the tasks of this step; pairs of different tasks are never mixed."""
+        if len(self.banks) == 1:
+            return self._task_loss(self.banks[0], self.config, rng)
+        count = min(self.config.tasks_per_step, len(self.banks))
+        share = replace(
+            self.config,
+            episodes_per_step=max(2, round(self.config.episodes_per_step / count)),
+            pairs=replace(self.config.pairs, pairs=max(1, self.config.pairs.pairs // count)),
+        )
+        chosen = rng.choice(len(self.banks), count, replace=False, p=self.chance)
+        return torch.stack(
+            [self._task_loss(self.banks[i], share, rng) for i in chosen.tolist()]
+        ).mean()
+
+    def _task_loss(
+        self, bank: FrameBank, config: FitConfig, rng: np.random.Generator
+    ) -> torch.Tensor:
         rows, table = training_rows(bank, config, rng)
         pairs = sample_pairs(table, config.pairs, rng)
-        optimizer.zero_grad(set_to_none=True)
-        loss = step_loss(grm, bank, rows, table, pairs, config, rng)
-        loss.backward()
-        nn.utils.clip_grad_norm_(grm.parameters(), 1.0)
-        optimizer.step()
-        losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]):
-            raise RoboError(
-                f"GRM training diverged at step {iteration + 1} (loss {losses[-1]}); lower "
-                f"learning_rate, now {config.learning_rate}"
-            )
-        if on_progress is not None:
-            seconds = time.perf_counter() - began
-            on_progress(FitProgress(iteration + 1, config.iterations, losses[-1], seconds))
-    return losses
+        if self.processes.count > 1:
+            kept = self.processes.share(np.arange(len(pairs.hop)))
+            pairs = Pairs(*(getattr(pairs, name)[kept] for name in pairs.__dataclass_fields__))
+        return step_loss(self.grm, bank, rows, table, pairs, config, rng)
 
 
 def fit_grm(
     episodes: Iterable[Episode],
     config: FitConfig | None = None,
     on_progress: Callable[[FitProgress], None] | None = None,
+    base: CompactGRM | None = None,
+    also: Sequence[Iterable[Episode]] = (),
+    folder: Path | None = None,
+    resume: bool = False,
+    weights: Sequence[float] | None = None,
 ) -> tuple[CompactGRM, dict[str, object]]:
     """Fit a compact GRM.
 
@@ -170,33 +171,48 @@ def fit_grm(
             are left out (and counted).
         config: options.
         on_progress: called after every training step.
+        base: a fitted model whose weights are the start; the model itself is left as it is.
+        also: episodes of further tasks, one iterable each: the model then serves all of them,
+            see :meth:`CompactGRM.for_task`.
+        folder: where checkpoints of the training go.
+        resume: go on from the folder's checkpoint, where there is one.
+        weights: chance of each task in a step, ``episodes`` first; None for equal ones.
 
     Returns:
         The model in evaluation mode, with its references, and the training summary (also
         ``grm.summary``).
 
     Raises:
-        StoreError: if there is no demonstration with frames, or episodes of several tasks.
-        RoboError: if a view is missing or of another size.
+        StoreError: if there is no demonstration with frames, or episodes of several tasks in one
+            iterable, or one task in several.
+        RoboError: if a view is missing or of another size, or ``base`` reads other views.
     """
     config = config or FitConfig()
     began, cpu_began = time.perf_counter(), time.process_time()
     rng = np.random.default_rng(config.seed)
-    bank = FrameBank.of(episodes, config.views, config.labels, config.augment.shift)
-    size = (config.height or bank.size[0], config.width or bank.size[1])
-    if size != bank.size:
-        raise RoboError(
-            f"stored frames are {bank.size[0]}x{bank.size[1]} pixels (height x width), the fit "
-            f"asks for {size[0]}x{size[1]}; leave the size out or collect at that size"
-        )
-    shape = CompactGRMConfig(config.views, *size, reference_views=config.reference_views)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        grm = CompactGRM(shape).to(config.device)
-    references = rng.permutation(bank.demos)[: config.references]
-    grm.task, grm.instruction = bank.task, bank.instruction
-    grm.reference = bank.reference_frames(references)
-    losses = train(grm.train(), bank, config, rng, on_progress)
+    banks = [
+        FrameBank.of(part, config.views, config.labels, config.augment.shift)
+        for part in (episodes, *also)
+    ]
+    tasks = [bank.task for bank in banks]
+    if len(set(tasks)) < len(tasks):
+        raise StoreError(f"the stores hold tasks {tasks}; give each task once, in one store")
+    bank = banks[0]
+    grm = _network(banks, config, base)
+    for part in banks:
+        references = rng.permutation(part.demos)[: config.references]
+        grm.set_task(part.task, part.instruction, part.reference_frames(references))
+    grm.use_task(bank.task)
+    processes = Processes()
+    objective = CompactObjective(grm.train(), banks, config, processes, weights)
+    loop = LoopConfig(
+        config.iterations,
+        config.learning_rate,
+        config.weight_decay,
+        minutes=config.minutes,
+        checkpoint_every=config.checkpoint_every,
+    )
+    losses = train(objective, loop, rng, on_progress, folder, resume, processes)
     tail = max(1, len(losses) // 10)
     grm.summary = {
         "iterations": len(losses),
@@ -205,12 +221,40 @@ def fit_grm(
         "seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time() - cpu_began,
         "parameters": grm.parameter_count(),
-        "demonstrations": len(bank.demos),
-        "failures": len(bank.failures),
-        "unlabelled_failures_left_out": bank.left_out,
-        "frames": len(bank.label),
+        "demonstrations": sum(len(part.demos) for part in banks),
+        "failures": sum(len(part.failures) for part in banks),
+        "unlabelled_failures_left_out": sum(part.left_out for part in banks),
+        "frames": sum(len(part.label) for part in banks),
         "subtasks": bank.labeller.subtasks,
         "label_horizon": bank.labeller.horizon,
+        "tasks": tasks,
         "seed": config.seed,
     }
     return grm.eval(), dict(grm.summary)
+
+
+def _network(banks: Sequence[FrameBank], config: FitConfig, base: CompactGRM | None) -> CompactGRM:
+    """A fresh network, or a copy of ``base``, for frames of the banks' size.
+
+    Raises:
+        RoboError: sizes that differ from each other, from the fit's, or from those of ``base``.
+    """
+    size = (config.height or banks[0].size[0], config.width or banks[0].size[1])
+    for bank in banks:
+        if size != bank.size:
+            raise RoboError(
+                f"stored frames are {bank.size[0]}x{bank.size[1]} pixels (height x width), the fit "
+                f"asks for {size[0]}x{size[1]}; leave the size out or collect at that size"
+            )
+    if base is None:
+        shape = CompactGRMConfig(config.views, *size, reference_views=config.reference_views)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            return CompactGRM(shape).to(config.device)
+    if base.config.views != config.views or base.size != size:
+        raise RoboError(
+            f"the GRM to start from reads views {list(base.config.views)} of {base.size[0]}x"
+            f"{base.size[1]} pixels, the store has {list(config.views)} of {size[0]}x{size[1]}; "
+            "collect the same views at the same size"
+        )
+    return copy.deepcopy(base).to(config.device)

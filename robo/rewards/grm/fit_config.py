@@ -54,6 +54,43 @@ class PairConfig:
 
 
 @dataclass(frozen=True)
+class PairSetConfig:
+    """A fixed set of pairs, as a vision-language model is trained on."""
+
+    samples: int = 1000
+    """Pairs per episode, where it has so many different ones."""
+    chunk: int = 5
+    """States between two sampled ones, on the average over a demonstration (20 in the paper)."""
+    score_bins: int = 25
+    """Bins of the hop over [-1, 1]."""
+    gap_bins: int = 4
+    """Bins of the distance in time within a score bin."""
+    zero_hop: float = 0.05
+    """Share of pairs of nearby frames labelled 0."""
+    reference_swap: float = 0.75
+    """Chance that START and GOAL come from a random demonstration of the task."""
+    view_dropout: float = 0.05
+    """Chance that the side views of BEFORE, or of AFTER, are not shown."""
+    context_dropout: float = 0.05
+    """Chance that START or GOAL is not shown."""
+    oversample: int = 100
+    """Candidates looked at per wanted pair."""
+    most_candidates: int = 100_000
+    """Candidates of an episode looked at at most."""
+    seed: int = 0
+    """Of every choice."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are no shares."""
+        for name in ("zero_hop", "reference_swap", "view_dropout", "context_dropout"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise StoreError(f"pair share {name} is {getattr(self, name)}, expected 0 to 1")
+        for name in ("samples", "chunk", "score_bins", "gap_bins", "oversample"):
+            if getattr(self, name) < 1:
+                raise StoreError(f"pair {name} is {getattr(self, name)}, expected at least 1")
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """How the GRM is fitted."""
 
@@ -85,6 +122,10 @@ class FitConfig:
     """AdamW's weight decay."""
     beta: float = 0.1
     """Where the smooth L1 loss turns from square to linear."""
+    tasks_per_step: int = 2
+    """With stores of several tasks: how many of them share a training step."""
+    checkpoint_every: int | None = None
+    """Steps between two checkpoints of the training, for --resume; None writes none."""
     device: str = "cpu"
     """Where to train."""
     labels: LabelConfig = field(default_factory=LabelConfig)
@@ -96,7 +137,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
-        for name in ("iterations", "episodes_per_step", "references"):
+        for name in ("iterations", "episodes_per_step", "references", "tasks_per_step"):
             if getattr(self, name) < 1:
                 raise RoboError(f"fit {name} is {getattr(self, name)}, expected at least 1")
         if self.rows_per_episode < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,8 +13,63 @@ from torch import Tensor
 from robo.errors import RoboError
 from robo.rewards.grm.anchors import NEEDS, Hops, anchored_progress, check_mode
 from robo.rewards.grm.compact import CompactGRM
+from robo.rewards.grm.references import usable_mode
 from robo.rewards.potential import PotentialCarry, PotentialTrack, hold
 from robo.rollout import CameraSchedule, Frames, Rollout
+
+
+class FrameScorer(Protocol):
+    """What a potential asks of a model: rows for frames, and hops between rows."""
+
+    mode: str
+    """Which hops :meth:`hops` gives."""
+    views: tuple[str, ...]
+    """Camera roles that it reads."""
+    size: tuple[int, int]
+    """(height, width) of their images."""
+
+    def encode(self, views: Mapping[str, Any]) -> Tensor:
+        """Rows ``[M, E]`` of frames ``[M, H, W, 3]``: what is kept of them."""
+        ...
+
+    def hops(self, embedding: Tensor, previous: Tensor, start: Tensor) -> Hops:
+        """Hops to M frames from their previous and first ones, and from GOAL; on the CPU."""
+        ...
+
+    def empty(self) -> Tensor:
+        """Rows ``[0, E]``."""
+        ...
+
+
+def make_scorer(grm: AnyGRM, mode: str, device: str | torch.device, max_batch: int) -> FrameScorer:
+    """The scorer of a compact model, or the one that a model of another kind makes itself.
+
+    Raises:
+        RoboError: if the mode is unknown, ``max_batch`` is below 1 or references are missing.
+    """
+    if isinstance(grm, CompactGRM):
+        return Scorer(grm, mode, device, max_batch)
+    return grm.scorer(mode, device, max_batch)
+
+
+class ScorerMaker(Protocol):
+    """A model of another kind than the compact one."""
+
+    def scorer(self, mode: str, device: str | torch.device, max_batch: int) -> FrameScorer:
+        """See :func:`make_scorer`."""
+        ...
+
+
+AnyGRM = CompactGRM | ScorerMaker
+
+
+def for_task(model: AnyGRM, task: str) -> AnyGRM:
+    """``model`` with the references of ``task``, where it serves several tasks.
+
+    Raises:
+        RoboError: a model of several tasks, none of them ``task``.
+    """
+    return model.for_task(task) if isinstance(model, CompactGRM) else model
 
 
 class Scorer:
@@ -32,7 +87,8 @@ class Scorer:
         if max_batch < 1:
             raise RoboError(f"GRM max_batch is {max_batch}, expected at least 1 frame")
         self.grm = grm.to(device).eval()
-        self.mode = mode
+        self.mode = usable_mode(mode, grm.reference)
+        self.views, self.size = grm.config.views, grm.size
         self.device = torch.device(device)
         # Small batches stay in a CPU's cache: 64 frames at once run up to twice as fast as 1,024.
         self.max_batch = min(max_batch, 64) if self.device.type == "cpu" else max_batch
@@ -63,6 +119,10 @@ class Scorer:
                 return torch.zeros((0, self.grm.config.embedding), device=self.device)
             joined = torch.cat(parts)
         return joined.clone()  # a plain tensor, which later code may change
+
+    def empty(self) -> Tensor:
+        """Embeddings of no frame, ``[0, E]``."""
+        return torch.zeros((0, self.grm.config.embedding))
 
     def hops(self, embedding: Tensor, previous: Tensor, start: Tensor) -> Hops:
         """Hops to M frames, on the CPU, where the recursion over frames is cheapest.
@@ -102,7 +162,7 @@ class GRMPotential:
 
     def __init__(
         self,
-        grm: CompactGRM,
+        grm: AnyGRM,
         mode: str = "backward",
         stride: int = 5,
         device: str | torch.device = "cpu",
@@ -111,7 +171,7 @@ class GRMPotential:
         """Score with ``grm``.
 
         Args:
-            grm: a fitted model with references.
+            grm: a model with references, of any kind.
             mode: a :data:`robo.rewards.grm.anchors.AnchorMode`.
             stride: steps between two frames.
             device: where to run the network.
@@ -122,10 +182,12 @@ class GRMPotential:
         """
         if stride < 1:
             raise RoboError(f"GRM stride is {stride}, expected at least 1 step")
-        self.scorer = Scorer(grm, mode, device, max_batch)
-        self.mode = mode
+        self.scorer = make_scorer(grm, mode, device, max_batch)
+        self.mode = self.scorer.mode
         self.stride = stride
-        self.camera: CameraSchedule | None = CameraSchedule(grm.config.views, *grm.size, stride)
+        self.camera: CameraSchedule | None = CameraSchedule(
+            self.scorer.views, *self.scorer.size, stride
+        )
         self.invalid = 0
         self.rows = 0
         self._carry: PotentialCarry | None = None
@@ -139,21 +201,29 @@ class GRMPotential:
         stride: int = 5,
         device: str | torch.device = "cpu",
         max_batch: int = 1024,
+        task: str | None = None,
     ) -> GRMPotential:
-        """Read a folder that ``CompactGRM.save`` wrote; arguments as for the class.
+        """Read a GRM's folder, of any kind; arguments as for the class.
+
+        ``task`` says whose references a GRM of several tasks compares with; None: the first one's.
 
         Raises:
             CheckpointError: if the folder is missing, damaged or of another shape.
+            RoboError: a GRM of several tasks, none of them ``task``.
         """
-        return cls(CompactGRM.load(folder), mode, stride, device, max_batch)
+        from robo.rewards.grm.folder import load_model
+
+        model = load_model(Path(folder), str(device))
+        if task is not None:
+            model = for_task(model, task)
+        return cls(model, mode, stride, device, max_batch)
 
     def _nothing_open(self) -> dict[str, Tensor]:
         """Tables of the open episodes, without a row."""
-        size = self.scorer.grm.config.embedding
         return {
             "episode": torch.zeros(0, dtype=torch.int64),
-            "start": torch.zeros((0, size)),
-            "previous": torch.zeros((0, size)),
+            "start": self.scorer.empty(),
+            "previous": self.scorer.empty(),
             "progress": torch.zeros(0),
             "at_end": torch.zeros(0, dtype=torch.bool),
         }

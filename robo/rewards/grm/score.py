@@ -11,8 +11,7 @@ import torch
 
 from robo.errors import StoreError
 from robo.rewards.grm.anchors import Hops, progress_of_sequence
-from robo.rewards.grm.compact import CompactGRM
-from robo.rewards.grm.potential import Scorer
+from robo.rewards.grm.potential import AnyGRM, FrameScorer, for_task, make_scorer
 from robo.rollout import Episode
 
 
@@ -47,19 +46,21 @@ def hold_to_states(progress: np.ndarray, frame_step: np.ndarray, states: int) ->
     return np.where(newest >= 0, progress[np.maximum(newest, 0)], 0.0).astype(np.float32)
 
 
-def _score(scorer: Scorer, episode: Episode, stride: int | None, backwards: bool) -> EpisodeScore:
+def _score(
+    scorer: FrameScorer, episode: Episode, stride: int | None, backwards: bool
+) -> EpisodeScore:
     """Score one episode, at every ``stride``-th state or at all frame rows."""
     if not episode.frames or episode.frame_step is None or len(episode.frame_step) == 0:
         raise StoreError(
             f"an episode of {episode.info.task} has no camera frames to score; collect it again "
-            f"with the views {list(scorer.grm.config.views)}"
+            f"with the views {list(scorer.views)}"
         )
     step = np.asarray(episode.frame_step, dtype=np.int64)
     rows = np.arange(len(step))
     if stride is not None:
         rows = np.flatnonzero((step % stride == 0) | (step == len(episode)))
         step = step[rows]
-    wanted = scorer.grm.config.views
+    wanted = scorer.views
     views = {name: image[rows] for name, image in episode.frames.items() if name in wanted}
     embedding = scorer.encode(views)
     if backwards:
@@ -91,7 +92,7 @@ def _arrays(hops: Hops) -> dict[str, np.ndarray]:
 
 
 def score_episode(
-    grm: CompactGRM,
+    grm: AnyGRM,
     episode: Episode,
     mode: str = "backward",
     stride: int | None = None,
@@ -112,11 +113,12 @@ def score_episode(
         StoreError: if the episode has no frames.
         RoboError: if a view is missing or of another size, or the mode is unknown.
     """
-    return _score(Scorer(grm, mode, device, max_batch), episode, stride, backwards=False)
+    scorer = make_scorer(for_task(grm, episode.info.task), mode, device, max_batch)
+    return _score(scorer, episode, stride, backwards=False)
 
 
 def score_store(
-    grm: CompactGRM,
+    grm: AnyGRM,
     episodes: Iterable[Episode],
     mode: str = "backward",
     stride: int | None = None,
@@ -124,13 +126,16 @@ def score_store(
     max_batch: int = 1024,
 ) -> Iterator[EpisodeScore]:
     """Score episodes one by one; arguments as for :func:`score_episode`."""
-    scorer = Scorer(grm, mode, device, max_batch)
+    scorers: dict[str, FrameScorer] = {}
     for episode in episodes:
-        yield _score(scorer, episode, stride, backwards=False)
+        task = episode.info.task
+        if task not in scorers:
+            scorers[task] = make_scorer(for_task(grm, task), mode, device, max_batch)
+        yield _score(scorers[task], episode, stride, backwards=False)
 
 
 def reversed_progress(
-    grm: CompactGRM,
+    grm: AnyGRM,
     episode: Episode,
     stride: int | None = None,
     device: str = "cpu",
@@ -144,7 +149,7 @@ def reversed_progress(
     Returns:
         float32 ``[F]``.
     """
-    scorer = Scorer(grm, "incremental", device, max_batch)
+    scorer = make_scorer(for_task(grm, episode.info.task), "incremental", device, max_batch)
     hops = torch.from_numpy(_score(scorer, episode, stride, backwards=True).hops["incremental"])
     progress, value = [1.0], 1.0
     for hop in hops[1:].tolist():

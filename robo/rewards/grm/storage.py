@@ -11,6 +11,8 @@ from robo.errors import CheckpointError, RoboError
 from robo.storage import checksum, write_together
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from robo.rewards.grm.compact import CompactGRM
 
 FORMAT = 1
@@ -35,12 +37,18 @@ def save_grm(grm: CompactGRM, folder: Path) -> None:
     for kind, views in grm.reference.items():
         for view, image in views.items():
             tensors[f"reference.{kind}.{view}"] = image.cpu().contiguous()
+    others = [task for task in grm.tasks if task != grm.task]
+    for index, task in enumerate(others):
+        for kind, views in grm.tasks[task][1].items():
+            for view, image in views.items():
+                tensors[f"task{index}.{kind}.{view}"] = image.cpu().contiguous()
     description = {
         "format": FORMAT,
         "kind": "compact_grm",
         "config": dataclasses.asdict(grm.config),
         "task": grm.task,
         "instruction": grm.instruction,
+        "other_tasks": [[task, grm.tasks[task][0]] for task in others],
         "summary": grm.summary,
     }
     text = json.dumps(description, indent=2) + "\n"
@@ -105,6 +113,16 @@ def load_grm(cls: type[CompactGRM], folder: Path) -> CompactGRM:
             if name.startswith("reference."):
                 _, kind, view = name.split(".")
                 grm.reference.setdefault(kind, {})[view] = image
+        if grm.reference:
+            grm.set_task(grm.task, grm.instruction, grm.reference)
+        for index, (task, words) in enumerate(description.get("other_tasks", [])):
+            reference: dict[str, dict[str, Tensor]] = {}
+            for name, image in tensors.items():
+                head, _, rest = name.partition(".")
+                if head == f"task{index}":
+                    kind, _, view = rest.partition(".")
+                    reference.setdefault(kind, {})[view] = image
+            grm.set_task(str(task), str(words), reference)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         sentence = str(error).splitlines()[0]
         raise CheckpointError(

@@ -13,10 +13,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from robo.rewards.base import Reward
-from robo.rewards.naive import NoReward
 from robo.rewards.potential import Potential, PotentialReward
 from robo.rewards.robust.wrapper import RewardWrapper
-from robo.rewards.success import SuccessReward
+from robo.rewards.success import NoReward, SuccessReward
 from robo.rollout import RewardTerms, Rollout
 
 

@@ -63,7 +63,8 @@ class EnsembleReward(RewardWrapper):
             raise WrapperError("an ensemble needs at least one member, got none")
         lower_bound(torch.zeros(1), rule, penalty)
         super().__init__(**{f"member{i}": member for i, member in enumerate(members)})
-        self.rule, self.penalty = rule, penalty
+        self.rule: Rule = rule
+        self.penalty = penalty
 
     def pay(
         self, rollout: Rollout, inner: dict[str, RewardTerms], step: int, memory: dict[str, Tensor]

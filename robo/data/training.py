@@ -1,0 +1,439 @@
+"""Training input: windows of steps and pairs of frames from any number of stores.
+
+The order is a pseudo-random permutation of all windows (or pairs) that is computed, not stored: a
+Feistel network over their numbers. So any part of any epoch can be started at, no list is held
+however many there are, and the same seed gives the same batches.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from robo.data.schema import EpisodeHeader
+from robo.data.store import EpisodeStore
+from robo.errors import StoreError
+
+Batch = dict[str, Any]
+"""Torch tensors by name."""
+
+
+class Permutation:
+    """A pseudo-random order of the numbers 0 ... n-1, any part of which can be computed alone.
+
+    A balanced Feistel network of four rounds on the smallest even number of bits that holds n;
+    numbers that fall outside go round again ("cycle walking", Black and Rogaway 2002).
+    """
+
+    ROUNDS = 4
+
+    def __init__(self, size: int, seed: int, epoch: int = 0) -> None:
+        """Of ``size`` numbers; every (seed, epoch) gives another order."""
+        self.size = size
+        half = max(1, (max(1, size - 1).bit_length() + 1) // 2)
+        self._half, self._mask = np.uint64(half), np.uint64((1 << half) - 1)
+        state = np.random.SeedSequence((seed, epoch)).generate_state(self.ROUNDS, np.uint64)
+        self._keys = [np.uint64(key) for key in state]
+
+    def __call__(self, position: np.ndarray) -> np.ndarray:
+        """The numbers at ``position``, int64, each in 0 ... n-1."""
+        value = self._encrypt(np.asarray(position, np.uint64))
+        outside = value >= np.uint64(self.size)
+        while outside.any():
+            value[outside] = self._encrypt(value[outside])
+            outside = value >= np.uint64(self.size)
+        return value.astype(np.int64)
+
+    def _encrypt(self, value: np.ndarray) -> np.ndarray:
+        left, right = value >> self._half, value & self._mask
+        for key in self._keys:
+            # The finaliser of splitmix64 as the round function.
+            mixed = (right + key) * np.uint64(0x9E3779B97F4A7C15)
+            mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            left, right = right, left ^ ((mixed ^ (mixed >> np.uint64(31))) & self._mask)
+        return (left << self._half) | right
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An episode that takes no part."""
+
+    store: str
+    """Where it lies."""
+    episode: int
+    """Its index there."""
+    reason: str
+    """Why."""
+
+
+class TrainingSet(Protocol):
+    """What :class:`TrainingLoader` reads from: samples by number, together."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    def read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """The samples ``numbers``, stacked, by name."""
+        ...
+
+
+class _Episodes:
+    """Episodes of several stores that have what is asked for."""
+
+    def __init__(
+        self,
+        stores: Sequence[EpisodeStore],
+        views: Sequence[str],
+        where: Callable[[EpisodeHeader], bool] | None,
+        count: Callable[[EpisodeHeader], int],
+        too_few: str,
+    ) -> None:
+        if not stores:
+            raise StoreError("training input needs at least one episode store, got none")
+        self.stores = list(stores)
+        self.skipped: list[Skipped] = []
+        self.entries: list[tuple[int, int]] = []
+        counts: list[int] = []
+        size: dict[str, tuple[int, int]] | None = None
+        for number, store in enumerate(self.stores):
+            for index in range(len(store)):
+                header = store.info(index)
+                if where is not None and not where(header):
+                    continue
+                found = {view: header.image_sizes.get(view) for view in views}
+                missing = [view for view, pixels in found.items() if pixels is None]
+                samples = count(header) if not missing else 0
+                if missing:
+                    reason = f"it has no camera views {missing}"
+                elif size is not None and found != size:
+                    reason = f"its views are {found} pixels, those of the first are {size}"
+                elif samples < 1:
+                    reason = too_few
+                else:
+                    size = found  # type: ignore[assignment]
+                    self.entries.append((number, index))
+                    counts.append(samples)
+                    continue
+                self.skipped.append(Skipped(str(store.path), index, reason))
+        if not counts:
+            reasons = "; ".join(sorted({one.reason for one in self.skipped})[:3])
+            raise StoreError(
+                f"no episode of {[str(store.path) for store in stores]} can be trained on"
+                f"{': ' + reasons if reasons else '; they are empty'}"
+            )
+        self.ends = np.cumsum(counts)
+
+    def locate(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Entry of each sample, and its number within that entry's episode."""
+        entry = np.searchsorted(self.ends, numbers, side="right")
+        before = np.concatenate([[0], self.ends])[entry]
+        return entry, numbers - before
+
+
+class Windows:
+    """Windows of ``length`` states, ``stride`` apart, of every episode that has them.
+
+    A sample holds ``observation/<key>`` ``[W, ...]`` and ``frames/<view>`` ``[W, H, W, 3]`` of the
+    states, ``action`` ``[W, ...]``, ``reward`` ``[W]`` and ``signals`` ``[W, S]`` of the steps that
+    follow them, ``valid`` ``[W]`` (False where a state is the last, and no step follows: zeros
+    there), ``episode`` (an index into :attr:`episodes`) and ``start``, the first state.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[EpisodeStore],
+        length: int,
+        stride: int = 1,
+        views: Sequence[str] = (),
+        keys: Sequence[str] | None = None,
+        where: Callable[[EpisodeHeader], bool] | None = None,
+    ) -> None:
+        """List the windows; no episode is opened.
+
+        Args:
+            stores: read in order; a damaged episode is met when it is read.
+            length: states of a window.
+            stride: from one state of a window to the next.
+            views: camera roles. Episodes without one of them, of other sizes than the first, or
+                without a frame of every state, are left out (:attr:`skipped`).
+            keys: arrays besides frames, such as ``action`` and ``observation/state``; None takes
+                action, reward, and all observations and signals that the first episode has.
+            where: which episodes, by their headers.
+
+        Raises:
+            StoreError: where no episode has such a window, or ``length`` or ``stride`` is below 1.
+        """
+        if length < 1 or stride < 1:
+            raise StoreError(f"windows of length {length}, stride {stride}: expected at least 1")
+        self.length, self.stride, self.views = length, stride, tuple(views)
+        span = (length - 1) * stride + 1
+
+        def count(header: EpisodeHeader) -> int:
+            whole = not views or header.frame_count == header.length + 1
+            return header.length + 2 - span if whole else 0
+
+        lack = f"it has fewer than {span} states" + (", or not a frame of each" if views else "")
+        self._episodes = _Episodes(stores, views, where, count, lack)
+        store, index = self._episodes.entries[0]
+        names = [spec.name for spec in stores[store].info(index).arrays]
+        usual = [name for name in names if not name.startswith("frame")]
+        self.keys = tuple(usual if keys is None else keys)
+        unknown = sorted(set(self.keys) - set(names))
+        if unknown:
+            raise StoreError(f"no arrays {unknown} in {stores[store].path}; it has {names}")
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return int(self._episodes.ends[-1])
+
+    @property
+    def episodes(self) -> list[tuple[int, int]]:
+        """(number of the store, index in it) of every episode that takes part."""
+        return self._episodes.entries
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Episodes that take no part, and why."""
+        return self._episodes.skipped
+
+    def header(self, episode: int) -> EpisodeHeader:
+        """Header of an episode of a batch."""
+        store, index = self.episodes[episode]
+        return self._episodes.stores[store].info(index)
+
+    def read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """The windows ``numbers``, stacked; see the class.
+
+        Raises:
+            StoreError: naming an episode whose chunks are damaged.
+        """
+        entries, starts = self._episodes.locate(np.asarray(numbers))
+        out: dict[str, np.ndarray] = {"episode": entries, "start": starts}
+        valid = np.zeros((len(entries), self.length), bool)
+        for row, (entry, start) in enumerate(zip(entries.tolist(), starts.tolist(), strict=True)):
+            store, index = self.episodes[entry]
+            source = self._episodes.stores[store]
+            steps = source.info(index).length
+            for name in (*self.keys, *(f"frames/{view}" for view in self.views)):
+                part = self._part(source, index, name, start, steps)
+                if name not in out:
+                    out[name] = np.zeros((len(entries), self.length, *part.shape[1:]), part.dtype)
+                out[name][row, : len(part)] = part
+            valid[row] = start + np.arange(self.length) * self.stride < steps
+        out["valid"] = valid
+        return out
+
+    def _part(
+        self, store: EpisodeStore, index: int, name: str, start: int, steps: int
+    ) -> np.ndarray:
+        per_state = name.startswith(("observation/", "frames/"))
+        stop = min(start + (self.length - 1) * self.stride + 1, steps + per_state)
+        if self.stride == 1:
+            return store.rows(index, name, start, stop)
+        return store.take(index, name, np.arange(start, stop, self.stride))
+
+
+class Pairs:
+    """Pairs of different frames of one episode: what hop models are trained on.
+
+    Every ordered pair of frame rows of every episode is a sample: ``before/<view>`` and
+    ``after/<view>`` ``[H, W, 3]``, ``before_step`` and ``after_step`` (states shown),
+    ``episode`` (an index into :attr:`episodes`), and, where labels are given, ``before_label`` and
+    ``after_label``.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[EpisodeStore],
+        views: Sequence[str],
+        label: Callable[[EpisodeHeader, np.ndarray], np.ndarray] | None = None,
+        where: Callable[[EpisodeHeader], bool] | None = None,
+    ) -> None:
+        """List the pairs; no episode is opened.
+
+        Args:
+            stores: read in order.
+            views: camera roles; episodes that lack one are left out (:attr:`skipped`).
+            label: from an episode's header and states ``[F]`` to progress ``[F]`` in [0, 1].
+            where: which episodes, by their headers.
+
+        Raises:
+            StoreError: where no episode has two frames, or no view is named.
+        """
+        if not views:
+            raise StoreError("pairs of frames need at least one camera view")
+        self.views, self._label = tuple(views), label
+        self._episodes = _Episodes(
+            stores,
+            views,
+            where,
+            lambda header: header.frame_count * (header.frame_count - 1),
+            "it has fewer than two frames",
+        )
+
+    def __len__(self) -> int:
+        """Number of ordered pairs."""
+        return int(self._episodes.ends[-1])
+
+    @property
+    def episodes(self) -> list[tuple[int, int]]:
+        """(number of the store, index in it) of every episode that takes part."""
+        return self._episodes.entries
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Episodes that take no part, and why."""
+        return self._episodes.skipped
+
+    def read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """The pairs ``numbers``, stacked; see the class.
+
+        Raises:
+            StoreError: naming an episode whose chunks are damaged.
+        """
+        entries, within = self._episodes.locate(np.asarray(numbers))
+        rows: list[dict[str, Any]] = []
+        for entry, number in zip(entries.tolist(), within.tolist(), strict=True):
+            store, index = self.episodes[entry]
+            source = self._episodes.stores[store]
+            header = source.info(index)
+            before, after = divmod(number, header.frame_count - 1)
+            after += after >= before
+            steps = source.take(index, "frame_step", [before, after])
+            row: dict[str, Any] = {"before_step": steps[0], "after_step": steps[1]}
+            for view in self.views:
+                both = source.take(index, f"frames/{view}", [before, after])
+                row[f"before/{view}"], row[f"after/{view}"] = both
+            if self._label is not None:
+                label = np.asarray(self._label(header, steps), np.float32)
+                row["before_label"], row["after_label"] = label
+            rows.append(row)
+        out = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        return {"episode": entries, **out}
+
+
+class TrainingLoader:
+    """Shuffled batches of a training set, read ahead by threads.
+
+    Iterating gives the rest of the present epoch, and the next iteration the epoch after it.
+    ``state_dict`` says where the caller is: what was read ahead does not count.
+
+    Decompression releases Python's lock, so threads of this process do what worker processes
+    would, without copies between processes.
+    """
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        batch_size: int,
+        seed: int = 0,
+        threads: int = 1,
+        ahead: int = 2,
+        rank: int = 0,
+        ranks: int = 1,
+        samples_per_epoch: int | None = None,
+    ) -> None:
+        """Nothing is read before the first batch is asked for.
+
+        Args:
+            data: :class:`Windows`, :class:`Pairs`, or anything that reads samples by number.
+            batch_size: samples per batch; what is left at an epoch's end is dropped.
+            seed: of the order.
+            threads: that read; the batches do not depend on their number.
+            ahead: batches read before they are asked for.
+            rank: which of several processes this is; each gets other samples.
+            ranks: how many there are.
+            samples_per_epoch: fewer than there are (pairs are many); None takes all.
+
+        Raises:
+            StoreError: where an epoch would hold no batch, or a number is out of range.
+        """
+        if min(batch_size, threads, ranks) < 1 or not 0 <= rank < ranks or ahead < 0:
+            raise StoreError(
+                f"batch_size {batch_size}, threads {threads} and ranks {ranks} must be at least "
+                f"1, ahead {ahead} at least 0, and rank {rank} below ranks"
+            )
+        self.data, self.batch_size, self.seed = data, batch_size, seed
+        self.rank, self.ranks = rank, ranks
+        samples = len(data) if samples_per_epoch is None else min(samples_per_epoch, len(data))
+        self.batches = samples // (batch_size * ranks)
+        if self.batches < 1:
+            raise StoreError(
+                f"{samples} samples are fewer than one batch of {batch_size} for each of {ranks} "
+                "processes; make the batch smaller"
+            )
+        self._threads, self._ahead = threads, ahead
+        self.epoch = 0
+        self.batch = 0
+        """Batches of this epoch that were handed out."""
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return self.batches
+
+    def numbers(self, epoch: int, batch: int) -> np.ndarray:
+        """Sample numbers of any batch, int64 ``[batch_size]``."""
+        order = Permutation(len(self.data), self.seed, epoch)
+        first = (batch * self.ranks + self.rank) * self.batch_size
+        return order(np.arange(first, first + self.batch_size))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of this epoch that are left, as torch tensors.
+
+        Raises:
+            StoreError: naming a damaged episode.
+        """
+        import torch
+
+        waiting: deque[Future[dict[str, np.ndarray]]] = deque()
+        asked = self.batch
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="robo-data") as pool:
+            try:
+                while self.batch < self.batches:
+                    while asked < self.batches and len(waiting) <= self._ahead:
+                        waiting.append(pool.submit(self._read, self.epoch, asked))
+                        asked += 1
+                    arrays = waiting.popleft().result()
+                    self.batch += 1
+                    yield {name: torch.from_numpy(array) for name, array in arrays.items()}
+            finally:
+                for future in waiting:
+                    future.cancel()
+        self.epoch, self.batch = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the caller is, to be saved with a checkpoint."""
+        return {
+            "seed": self.seed,
+            "samples": len(self.data),
+            "batch_size": self.batch_size,
+            "ranks": self.ranks,
+            "epoch": self.epoch,
+            "batch": self.batch,
+        }
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where :meth:`state_dict` was taken, in the middle of an epoch too.
+
+        Raises:
+            StoreError: where the data, batch size, seed or number of processes is another, so that
+                the order would not be the same.
+        """
+        now = self.state_dict()
+        for name in ("seed", "samples", "batch_size", "ranks"):
+            if state[name] != now[name]:
+                raise StoreError(
+                    f"training input was saved with {name} {state[name]}, and has {now[name]} "
+                    "now: its order would be another; give it the same"
+                )
+        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
+
+    def _read(self, epoch: int, batch: int) -> dict[str, np.ndarray]:
+        return self.data.read(self.numbers(epoch, batch))

@@ -1,0 +1,1 @@
+"""Vision-language backbones of the General Reward Model: Qwen2.5-VL and Qwen3-VL."""

@@ -1,0 +1,104 @@
+"""The benchmarks of rewards: every arm can be made, and tables hold what is measured."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from robo.rollout import EpisodeInfo, FinalObservation, Rollout
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    sys.path.insert(0, str(FOLDER))
+    try:
+        yield importlib.import_module
+    finally:
+        sys.path.remove(str(FOLDER))
+
+
+def rollout() -> Rollout:
+    """Two environments, five steps, one success and one time-out."""
+    done = torch.zeros(5, 2, dtype=torch.bool)
+    done[4] = True
+    won = torch.zeros_like(done)
+    won[4, 0] = True
+    zero = torch.zeros(5, 2)
+    return Rollout(
+        observation={},
+        last_observation={},
+        final_observation=FinalObservation({}, torch.tensor([4, 4]), torch.tensor([0, 1])),
+        action=zero,
+        log_prob=zero,
+        env_reward=zero,
+        terminated=won,
+        truncated=done & ~won,
+        success=won,
+        episode=torch.arange(2).expand(5, 2),
+        episodes={i: EpisodeInfo("mujoco/Reach") for i in range(2)},
+        signals={"progress": torch.linspace(0.2, 1, 5)[:, None].expand(5, 2).clone()},
+    )
+
+
+def test_every_arm_of_the_wrappers_pays_finite_rewards(benchmark, monkeypatch):
+    wrappers = benchmark("reward_wrappers")
+    monkeypatch.setattr(wrappers, "hierarchy_weights", lambda fault, seed: [1.0, 0.1])
+    for fault in wrappers.FAULTS:
+        for arm in wrappers.WRAPPERS:
+            reward = wrappers.make_reward(fault, arm, 0, 0.99, "keep")
+            total = reward(rollout()).total
+            assert total.shape == (5, 2) and bool(total.isfinite().all()), (fault, arm)
+
+
+def test_faults_are_what_they_say(benchmark):
+    wrappers = benchmark("reward_wrappers")
+    paid = wrappers.dense("farmable", 0, 0)(rollout()).total[:, 0]
+    assert paid.tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    changed = wrappers.dense("accurate", 0, 0)(rollout()).total[:, 0]
+    assert changed.tolist() == pytest.approx([0, 0.2, 0.2, 0.2, 0.2])
+    hills = [wrappers.dense("hill", i, 0)(rollout()).total[:, 0] for i in range(3)]
+    # The members' hills lie at different places: all agree elsewhere.
+    assert [int((paid > 1).sum()) for paid in hills] == [0, 1, 1]
+
+
+def test_random_processes_are_processes(benchmark):
+    regret = benchmark("distance_regret")
+    options = regret.Options(processes=3, states=4, actions=2)
+    found = regret.measure(options)
+    assert all(len(values) == 3 and (values >= 0).all() for values in found.values())
+    transition, gold, second = regret.process(options, np.random.default_rng(0))
+    assert transition.shape == gold.shape == second.shape == (4, 2, 4)
+    assert np.allclose(transition.sum(-1), 1)
+
+
+def test_stores_and_rewards_of_the_assessment(benchmark):
+    sets = benchmark("_assess_sets")
+    for name, simulator in sets.SIMULATORS.items():
+        shares = sets.parts(simulator, 4, 7)
+        assert shares[0] == ("expert", 4, True)
+        assert sum(count for _, count, wanted in shares if not wanted) == 7
+        texts = sets.rewards_of(name, "runs/grm", "runs/clip")
+        assert {"success", "GRM, shaped", "language goal", "SRPO", "naive, GRM"} <= set(texts)
+        assert len(set(texts.values())) == len(texts)
+    labels = sets.captions_of("libero").label(
+        {"goal_fraction": np.array([0, 0, 1.0]), "gripper_distance": np.array([0.3, 0.01, 0.2])}
+    )
+    assert labels.tolist() == [1, 2, 0]
+
+
+def test_the_route_driver_steers_to_the_route_and_halts(benchmark):
+    driver = benchmark("_assess_sets").RouteDriver()
+    raster = np.zeros((1, 10, 64, 64), np.uint8)
+    raster[0, 1, :, 38:41] = 255  # the route lies to the right
+    state = np.zeros((1, 8), np.float32)
+    steer, pedal = driver({"birdseye": raster, "state": state}, np.ones(1, bool))[0]
+    assert steer > 0.3 and pedal > 0.5
+    raster[0, 5, 40, 30:34] = 255  # a red light, 8 m ahead
+    assert driver({"birdseye": raster, "state": state + 5}, np.zeros(1, bool))[0, 1] < 0
