@@ -144,8 +144,9 @@ class StoreScores:
         try:
             trace = score_episodes([episode], reward, name)[0].check(len(episode))
             trace.hops = reward_hops(episode, reward)
-        except RoboError as error:
-            self.failures[name] = str(error)
+        except Exception as error:  # of any reward: the page names it and shows the others
+            known = isinstance(error, RoboError)
+            self.failures[name] = str(error) if known else f"{type(error).__name__}: {error}"
             return None
         return trace
 
