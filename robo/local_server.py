@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from robo.errors import RoboError
 
 LARGEST_REQUEST = 1_000_000
-"""Bytes of a request's body."""
+"""Bytes of a request's body, where a server does not say otherwise."""
 POLICY = (
     "default-src 'none'; img-src 'self' data: blob:; media-src 'self'; style-src 'self' "
     "'unsafe-inline'; script-src 'self' 'unsafe-inline'; connect-src 'self'; base-uri 'none'; "
@@ -88,7 +88,12 @@ class LocalServer:
     """Serves from threads of its own until closed."""
 
     def __init__(
-        self, get: Handler, post: Handler | None = None, host: str = "127.0.0.1", port: int = 0
+        self,
+        get: Handler,
+        post: Handler | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        largest: int = LARGEST_REQUEST,
     ) -> None:
         """Start the server.
 
@@ -97,10 +102,12 @@ class LocalServer:
             post: answers POST requests, which have shown the token; None refuses them.
             host: address to bind; other than loopback, every request needs the token.
             port: 0 for any free one.
+            largest: bytes of a request's body.
 
         Raises:
             ServerError: where the address or port cannot be used.
         """
+        self.largest = largest
         self.token = secrets.token_urlsafe(16)
         self.get, self.post, self.host = get, post, host
         self.loopback = is_loopback(host)
@@ -157,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer what ``post`` knows, with the token only."""
         announced = self.headers.get("Content-Length") or ""
         length = int(announced) if announced.isdecimal() else 0
-        if not 0 < length <= LARGEST_REQUEST:
+        if not 0 < length <= self.server_.largest:
             self.close_connection = True
             self._reply(text_response("too large", 413))
             return

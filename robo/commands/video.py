@@ -36,7 +36,8 @@ class Video:
     against_index: int | None = None
     """Which episode of --against; None takes --index."""
     context: bool = False
-    """Score all episodes of the store together: for rewards that compare episodes."""
+    """Score all episodes of the store together, its successes shown to the reward before: for
+    rewards that compare episodes (srpo)."""
     mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
     """Of --grm: anchor of its hops: the goal, the start, the previous frame, or a fusion."""
     stride: int | None = None
@@ -157,11 +158,18 @@ class Video:
         return shown
 
     def _trace(self, store: EpisodeStore, index: int, episode: Episode, spec: str) -> RewardTrace:
-        from robo.media.stored import reward_hops, score_episodes, stored_stride
+        from robo.media.stored import (
+            reward_hops,
+            score_episodes,
+            seed_from_store,
+            stored_stride,
+        )
         from robo.rewards.spec import reward_from_spec
 
         stride = self.stride or stored_stride(episode)
         reward = reward_from_spec(spec, self.gamma, stride=stride)
+        if self.context:
+            seed_from_store(reward, store)
         scored = list(store) if self.context else [episode]
         title = f"{episode.info.task}, episode {index}: {short(spec)}"
         trace = score_episodes(scored, reward, title)[index if self.context else 0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from robo.media.reward_video import write_reward_video
+from robo.media.stored import score_episodes
 from robo.media.traces import RewardTrace
 from robo.media.video import VideoError
 from robo.rollout import Episode
@@ -43,41 +44,8 @@ def with_raster(episode: Episode) -> Episode:
 
 def signal_trace(episode: Episode, reward: Reward, title: str = "") -> RewardTrace:
     """What a reward that reads signals said about a driving episode; progress is completion."""
-    import torch
-
-    from robo.rollout import FinalObservation, Rollout
-
-    length = len(episode)
-    ended = torch.zeros(length, 1, dtype=torch.bool)
-    ended[-1] = True
-    empty = torch.zeros(length, 1)
-    rollout = Rollout(
-        observation={},
-        last_observation={},
-        final_observation=FinalObservation({}, torch.tensor([length - 1]), torch.tensor([0])),
-        action=torch.as_tensor(episode.action)[:, None],
-        log_prob=empty,
-        env_reward=torch.as_tensor(episode.reward)[:, None],
-        terminated=ended & episode.terminated,
-        truncated=ended & (not episode.terminated),
-        success=ended & episode.success,
-        episode=empty.long(),
-        episodes={0: episode.info},
-        signals={
-            name: torch.as_tensor(np.asarray(values))[:, None]
-            for name, values in episode.signals.items()
-        },
-    )
-    terms = reward(rollout)
-    completion = np.asarray(episode.signals["route_completion"], np.float64) / 100
-    return RewardTrace(
-        total=terms.total[:, 0].numpy(),
-        terms={name: term[:, 0].numpy() for name, term in terms.terms.items()},
-        progress=np.concatenate([[0.0], completion]),
-        success=bool(episode.success),
-        title=title or f"{episode.info.task}: {type(reward).__name__}",
-        progress_name="route completion",
-    )
+    name = title or f"{episode.info.task}: {type(reward).__name__}"
+    return score_episodes([episode], reward, name)[0]
 
 
 def write_driving_video(

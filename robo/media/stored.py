@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -182,6 +182,19 @@ def score_episodes(
         reward.load_state_dict(before)
     name = title or type(reward).__name__
     return [_trace(episode, n, answer, rollout, name) for n, episode in enumerate(episodes)]
+
+
+def seed_from_store(reward: Reward, store: Iterable[Episode]) -> None:
+    """Show a reward that compares episodes with earlier successes (SRPO) those of a store.
+
+    Such rewards have a method ``seed``; others are left as they are.
+
+    Raises:
+        RoboError: what ``seed`` refuses, such as a store without a success.
+    """
+    seed = getattr(reward, "seed", None)
+    if callable(seed):
+        seed(store)
 
 
 def _trace(

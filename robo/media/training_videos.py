@@ -35,6 +35,7 @@ class TrainingVideos:
     written: list[Path] = field(default_factory=list)
     """The videos so far."""
     _env: Any = None
+    _reward: Any = None
 
     def __post_init__(self) -> None:
         """Refuse a rhythm that is none."""
@@ -76,7 +77,9 @@ class TrainingVideos:
         from robo.rewards.config import make_reward
 
         config = trainer.config
-        reward = make_reward(config.reward, config.ppo.gamma, config.ppo.timeout)
+        if self._reward is None:
+            self._reward = make_reward(config.reward, config.ppo.gamma, config.ppo.timeout)
+        reward = self._reward
         kind = config.reward.kind
         title = f"{config.task}, step {trainer.step:,}: {kind.replace('_', ' ')}"
         trace = score_episodes([episode], reward, title)[0]

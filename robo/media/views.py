@@ -53,7 +53,8 @@ def view_boxes(episode: Episode, area: Box, gap: int) -> dict[str, Box]:
 def enlarge(image: np.ndarray, box: Box) -> np.ndarray:
     """The image at the box's size, uint8 ``[box.height, box.width, 3]``.
 
-    Small images show their own pixels, as a reward model sees them, and are not blurred.
+    Images below a quarter of the box show their own pixels, as a reward model sees them; larger
+    ones are interpolated.
 
     Args:
         image: uint8 ``[height, width, 3]``.
@@ -62,11 +63,8 @@ def enlarge(image: np.ndarray, box: Box) -> np.ndarray:
     import cv2
 
     size = (box.width, box.height)
-    factor = -(-box.height // image.shape[0])
-    if factor <= 1:
+    if box.height <= image.shape[0]:
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    if factor > 4:
+    if box.height > 4 * image.shape[0]:
         return cv2.resize(image, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    whole = (image.shape[1] * factor, image.shape[0] * factor)
-    image = cv2.resize(image, whole, interpolation=cv2.INTER_NEAREST)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)

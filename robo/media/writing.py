@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -116,36 +117,40 @@ def thinned(shown: Sequence[float], fps: float) -> list[float]:
 
 
 def _ahead(scene: Scene, shown: Sequence[float]) -> Iterator[np.ndarray]:
-    """The pictures of a scene, drawn in a thread of their own while earlier ones are encoded."""
+    """The pictures of a scene, drawn in a thread of their own while earlier ones are encoded.
+
+    The same moment again is the same picture again, and is not drawn anew.
+    """
     width, height = scene.size
-    free: queue.Queue[np.ndarray] = queue.Queue()
-    drawn: queue.Queue[np.ndarray | BaseException | None] = queue.Queue()
+    parts = [(step, len(list(same))) for step, same in itertools.groupby(shown)]
+    free: queue.Queue[np.ndarray | None] = queue.Queue()
+    drawn: queue.Queue[np.ndarray | BaseException] = queue.Queue()
     for _ in range(3):
         free.put(np.empty((height, width, 3), np.uint8))
-    stopped = threading.Event()
 
     def draw() -> None:
         try:
-            for step in shown:
+            for step, _ in parts:
                 buffer = free.get()
-                if stopped.is_set():
+                if buffer is None:
                     return
                 drawn.put(scene.picture(step, buffer))
-            drawn.put(None)
         except BaseException as error:  # handed to the thread that asked
             drawn.put(error)
 
     thread = threading.Thread(target=draw, daemon=True)
     thread.start()
     try:
-        while (frame := drawn.get()) is not None:
+        for _, count in parts:
+            frame = drawn.get()
             if isinstance(frame, BaseException):
                 raise frame
-            yield frame
+            for _ in range(count):
+                yield frame
             free.put(frame)
     finally:
-        stopped.set()
-        free.put(np.empty(0, np.uint8))
+        # Buffers may wait before it: the thread then ends at most two pictures later.
+        free.put(None)
         thread.join()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robo.errors import RoboError
-from robo.media.stored import reward_hops, score_episodes
+from robo.media.stored import reward_hops, score_episodes, seed_from_store
 from robo.media.traces import RewardTrace
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class StoreScores:
         self._traces: dict[int, dict[str, RewardTrace]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._seeded = False
         self._thread = threading.Thread(target=self._fill, daemon=True)
 
     def start(self) -> None:
@@ -86,6 +87,18 @@ class StoreScores:
     def done(self) -> int:
         """Number of episodes that are scored or cannot be read."""
         return sum(value is not None for value in self.returns) + len(self.damaged)
+
+    def _seed(self) -> None:
+        """Rewards that compare episodes with earlier successes learn those of the store first."""
+        with self._lock:
+            if self._seeded:
+                return
+            self._seeded = True
+            for name, reward in self.rewards.items():
+                try:
+                    seed_from_store(reward, self.store)
+                except RoboError as error:
+                    self.failures[name] = str(error)
 
     def _fill(self) -> None:
         for index in range(len(self.store)):
@@ -106,6 +119,7 @@ class StoreScores:
         known = self._traces.get(index)
         if known is not None:
             return known
+        self._seed()
         wanted: set[str] = set()
         for reward in self.rewards.values():
             wanted |= set(reward.camera.views) if reward.camera else set()
@@ -130,8 +144,9 @@ class StoreScores:
         try:
             trace = score_episodes([episode], reward, name)[0].check(len(episode))
             trace.hops = reward_hops(episode, reward)
-        except RoboError as error:
-            self.failures[name] = str(error)
+        except Exception as error:  # of any reward: the page names it and shows the others
+            known = isinstance(error, RoboError)
+            self.failures[name] = str(error) if known else f"{type(error).__name__}: {error}"
             return None
         return trace
 

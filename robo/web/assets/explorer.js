@@ -301,6 +301,8 @@ function drawRail() {
 // ---------------------------------------------------------------- time
 
 let due = false;
+// When the first episode was drawn, ms since the page was asked for.
+let readyAt = null;
 
 // Any number of calls between two pictures of the screen draw once.
 function seek(step, force = false) {
@@ -326,6 +328,7 @@ function draw() {
   slider.setAttribute("aria-valuetext", `step ${step} of ${state.steps}`);
   element("clock").textContent = `step ${step} / ${state.steps}`;
   state.drawn += 1;
+  if (readyAt === null && state.description) readyAt = performance.now();
 }
 
 function play(on) {
