@@ -123,7 +123,11 @@ def _vlm(
         )
 
     before = about(model)
-    after = about(PairModel.load(Path(str(config.adapt)), config.config.device))
+    # Weights are changed in place: only a comparison needs the old ones too.
+    fresh = model
+    if config.held_out is not None:
+        fresh = PairModel.load(Path(str(config.adapt)), config.config.device)
+    after = about(fresh)
     old = [] if config.store is None else list(open_store(config.store))
     same = [episode for episode in old if episode.info.task == demo.info.task]
     trained = tune(after, [demo, *same], config.tune, config.out, on_progress, config.resume)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,6 +31,11 @@ class FitGRM:
     """How the compact model is fitted."""
     also: tuple[Path, ...] = ()
     """Stores of further tasks, one each: a compact model that serves all of them."""
+    ensemble: int = 1
+    """Compact models to fit, by seeds that follow each other; with 2 or more the potential is the
+    lower bound of what they agree on."""
+    spread: float = 1.0
+    """Of an ensemble: standard deviations below the mean."""
     backbone: Literal["compact", "vlm", "http"] = "compact"
     """compact: a small network of our own; vlm: Qwen2.5-VL or Qwen3-VL (--vlm.model), fine-tuned
     for --tune.steps; http: a served model (--http.url). The last two take the references of the
@@ -66,6 +71,11 @@ class FitGRM:
         if self.adapt is None and self.store is None:
             raise RoboError(
                 "name the episodes to fit on: --store FOLDER (or --adapt GRM --demos STORE)"
+            )
+        if self.ensemble < 1 or not self.spread >= 0:
+            raise RoboError(
+                f"ensemble is {self.ensemble}, expected at least 1, and spread {self.spread}, "
+                "expected at least 0"
             )
         if (self.adapt is None) != (self.demos is None):
             raise RoboError("--adapt GRM and --demos STORE go together; give both or neither")
@@ -127,6 +137,8 @@ def _fit_compact(
     from robo.rewards.grm.fit import fit_grm
 
     assert config.store is not None
+    if config.ensemble > 1:
+        return _fit_ensemble(config, on_progress)
     grm, summary = fit_grm(
         open_store(config.store),
         config.config,
@@ -137,6 +149,29 @@ def _fit_compact(
     )
     grm.save(config.out)
     return {"grm": str(config.out), **summary}
+
+
+def _fit_ensemble(
+    config: FitGRM, on_progress: Callable[[FitProgress], None] | None
+) -> dict[str, Any]:
+    """Members in folders of their own, and a folder that names them."""
+    from robo.rewards.grm.ensemble import EnsembleGRM
+
+    folders = [config.out / f"member_{i}" for i in range(config.ensemble)]
+    members = [
+        _fit_compact(
+            replace(
+                config,
+                ensemble=1,
+                out=folder,
+                config=replace(config.config, seed=config.config.seed + i),
+            ),
+            on_progress,
+        )
+        for i, folder in enumerate(folders)
+    ]
+    EnsembleGRM.write(config.out, folders, config.spread)
+    return {"grm": str(config.out), "spread": config.spread, "members": members}
 
 
 def _fit_pair_model(

@@ -177,8 +177,8 @@ class Trainer:
             seeds that selected it, hence optimistic; None without evaluations),
             ``success_recent`` and ``return_recent`` (over the last episodes of training),
             ``evaluation`` (the last one), ``best``, ``stopped_early``, ``timeout``, ``gamma``,
-            ``backend``, ``exact_resume``, ``processes``, ``policy`` (folder). The same on every
-            rank, but for the seconds.
+            ``backend``, ``exact_resume``, ``processes``, ``reward_counts``, ``policy`` (folder).
+            The same on every rank, but for the seconds and the counts.
 
         Raises:
             RoboError: an earlier run in the folder without ``resume``, checkpoints damaged or of
@@ -228,6 +228,7 @@ class Trainer:
             **report.rewards,
             **{f"ppo/{name}": value for name, value in learned.items()},
             **{f"time/{part}": value for part, value in report.seconds.items()},
+            **{f"reward_model/{name}": n for name, n in self._reward_counts().items()},
             **spread,
             "time/steps_per_second": report.steps / (updated - start),
         }
@@ -344,6 +345,10 @@ class Trainer:
         self.stopped = self._reached_target()
         self.recent = deque((tuple(entry) for entry in state["recent"]), maxlen=RECENT)
 
+    def _reward_counts(self) -> dict[str, int]:
+        """What the reward counts of itself since the run began: rows scored, invalid answers."""
+        return dict(getattr(self.reward, "counts", {}))
+
     def close(self) -> None:
         """Close the environments."""
         self.pipeline.close()
@@ -372,6 +377,7 @@ class Trainer:
             "stopped_early": self.stopped,
             "timeout": self.config.ppo.timeout,
             "gamma": self.config.ppo.gamma,
+            "reward_counts": self._reward_counts(),
             "policy": str(self.folder.best if self.best is not None else self.folder.policy),
         }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from robo.errors import CheckpointError, RoboError
+from robo.rewards.grm.refresh_config import RefreshConfig
 from robo.rewards.language_config import LanguageGoalConfig
 from robo.rewards.srpo_config import SRPOConfig
 
@@ -61,6 +62,11 @@ class RewardConfig:
     """Folder of a fitted GRM (robo fit grm); needed by kind grm only."""
     grm_task: str | None = None
     """Task whose START and GOAL a GRM of several tasks compares with; None: its first one."""
+    refresh_store: Path | None = None
+    """Episodes that the GRM was fitted on: it is then refreshed in training with the policy's own
+    frames, against exploitation of its flaws; None leaves it frozen."""
+    refresh: RefreshConfig = field(default_factory=RefreshConfig)
+    """When and how it is refreshed."""
     mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
     """Anchor of the GRM's hops: the goal, the start, the previous frame, or a fusion of all."""
     stride: int = 5
@@ -145,6 +151,8 @@ def make_reward(
         raise CheckpointError(
             f"the GRM folder {config.grm} does not exist: fit one with `robo fit grm`"
         )
+    if config.refresh_store is not None:
+        return shape(config, _refreshed(config), gamma, timeout)
     from robo.rewards.grm.potential import GRMPotential
 
     potential = GRMPotential.load(
@@ -165,6 +173,33 @@ def _language_reward(config: RewardConfig) -> Reward:
     if config.kind == "language_goal":
         return LanguageGoalReward(*arguments)
     return FrameBaselineReward(config.kind, *arguments)  # type: ignore[arg-type]
+
+
+def _refreshed(config: RewardConfig) -> Potential:
+    """The potential of a GRM that is refreshed in training.
+
+    Raises:
+        RewardConfigError: a GRM of another kind than the compact one.
+    """
+    from robo.data import EpisodeStore
+    from robo.rewards.grm.compact import CompactGRM
+    from robo.rewards.grm.folder import load_model
+    from robo.rewards.grm.refresh import RefreshedPotential
+
+    assert config.grm is not None and config.refresh_store is not None
+    grm = load_model(config.grm, config.device)
+    if not isinstance(grm, CompactGRM):
+        raise RewardConfigError(
+            f"{config.grm} holds no compact GRM; only that is refreshed in training: leave "
+            "--reward.refresh-store out"
+        )
+    if config.grm_task is not None:
+        grm = grm.for_task(config.grm_task)
+    inside = config.refresh_store / "episodes"
+    store = EpisodeStore(inside if inside.is_dir() else config.refresh_store, mode="r")
+    return RefreshedPotential(
+        grm, store, config.mode, config.stride, config.refresh, device=config.device
+    )
 
 
 def _driving_reward(config: RewardConfig) -> Reward:

@@ -142,6 +142,11 @@ class SharedPotential:
         """State of the shared potential."""
         return self.potential.state_dict()
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Of the shared potential."""
+        return dict(getattr(self.potential, "counts", {}))
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self._seen = self._track = None
@@ -194,6 +199,11 @@ class PotentialReward:
             final_features = torch.cat((final_features, gold.final_critic_features), dim=-1)
         terms = {**gold.terms, name: value, "potential": held}
         return RewardTerms(gold.total + value, terms, features, final_features)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the potential counts of itself (rows scored, invalid answers), for the log."""
+        return dict(getattr(self.potential, "counts", {}))
 
     def state_dict(self) -> dict[str, Any]:
         """State of the gold reward and of the potential."""

@@ -148,6 +148,15 @@ def test_a_served_model_has_a_folder_and_scores_as_in_process(several, stores, t
     )
 
 
+def test_an_ensemble_is_fitted_by_seeds_and_scores(stores, tmp_path, capsys):
+    arguments = ["fit", "grm", "--store", stores["a"], *QUICK, "--ensemble", 2]
+    result = run(capsys, *arguments, "--spread", 0.5, "--out", tmp_path / "both")
+    assert [member["seed"] for member in result["members"]] == [0, 1]
+    scored = run(capsys, "score", "--grm", tmp_path / "both", "--store", stores["a"], "--stride", 1)
+    assert scored["episodes"] == 6
+    assert "expected at least 1" in refusal(capsys, *arguments[:-1], 0)
+
+
 def test_serve_says_what_is_missing_and_counts(several, capsys):
     result = run(capsys, "serve", "grm", "--grm", several, "--port", 0, "--seconds", 0.1)
     assert result["answers"] == 0 and result["url"].startswith("http://127.0.0.1:")
@@ -181,3 +190,8 @@ def test_a_killed_fit_goes_on_to_the_same_weights(stores, tmp_path):
     assert [step.iteration for step in seen] == [5, 6]
     models = [CompactGRM.load(tmp_path / name).state_dict() for name in ("whole", "cut")]
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    longer = replace(cut, config=replace(config, iterations=8))
+    with pytest.raises(RoboError, match="its settings are"):
+        fit(longer)
+    fit(replace(longer, resume=False, config=replace(longer.config, checkpoint_every=None)))
+    assert not (tmp_path / "cut" / "training.safetensors").exists()

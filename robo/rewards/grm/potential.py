@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robo.errors import RoboError
 from robo.rewards.grm.anchors import NEEDS, Hops, anchored_progress, check_mode
+from robo.rewards.grm.backbone import counts
 from robo.rewards.grm.compact import CompactGRM
 from robo.rewards.grm.references import usable_mode
 from robo.rewards.potential import PotentialCarry, PotentialTrack, hold
@@ -321,6 +322,13 @@ class GRMPotential:
             name: torch.cat([part[silent], seen[name].cpu()[kept].to(part.dtype)])
             for name, part in self._open.items()
         }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """``rows`` scored, ``invalid`` ones among them, and the backbone's own counts."""
+        own = {"rows": self.rows, "invalid": self.invalid}
+        asked = counts(getattr(self.scorer, "backbone", None))
+        return own | {f"backbone_{name}": number for name, number in asked.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Open episodes, held potentials and counters: tensors and numbers."""

@@ -140,8 +140,11 @@ def train(
         parameters, lr=config.learning_rate, weight_decay=config.weight_decay
     )
     losses: list[float] = []
-    if resume and folder is not None and (folder / STATE).exists():
-        losses = _restore(folder / STATE, parameters, optimizer, rng)
+    if folder is not None and (folder / STATE).exists():
+        if resume:
+            losses = _restore(folder / STATE, parameters, optimizer, rng, config)
+        elif not processes.rank:  # that of an earlier training must not be resumed later
+            (folder / STATE).unlink()
     began = time.perf_counter()
     limit = None if config.minutes is None else 60.0 * config.minutes
     for iteration in range(len(losses), config.iterations):
@@ -169,7 +172,7 @@ def train(
             )
         every = config.checkpoint_every
         if folder is not None and every and (iteration + 1) % every == 0 and not processes.rank:
-            _save(folder / STATE, parameters, optimizer, rng, losses)
+            _save(folder / STATE, parameters, optimizer, rng, losses, config)
         if on_progress is not None:
             seconds = time.perf_counter() - began
             on_progress(FitProgress(iteration + 1, config.iterations, losses[-1], seconds))
@@ -182,6 +185,7 @@ def _save(
     optimizer: torch.optim.Optimizer,
     rng: np.random.Generator,
     losses: list[float],
+    config: LoopConfig,
 ) -> None:
     """One atomic file: weights, AdamW's moments, losses, generators."""
     from safetensors.torch import save
@@ -193,6 +197,7 @@ def _save(
     tensors["torch_generator"] = torch.get_rng_state()
     tensors = {name: value.contiguous().clone() for name, value in tensors.items()}
     described = {
+        "settings": _settings(config),
         "losses": json.dumps(losses),
         "generator": json.dumps(rng.bit_generator.state),
         "sha256": checksum({k: v.view(torch.uint8) if v.ndim else v for k, v in tensors.items()}),
@@ -200,11 +205,17 @@ def _save(
     write_bytes(path, save(tensors, described))
 
 
+def _settings(config: LoopConfig) -> str:
+    """What must be the same when a training goes on."""
+    return json.dumps([config.iterations, config.learning_rate, config.weight_decay, config.clip])
+
+
 def _restore(
     path: Path,
     parameters: Sequence[Tensor],
     optimizer: torch.optim.Optimizer,
     rng: np.random.Generator,
+    config: LoopConfig,
 ) -> list[float]:
     """Fill in what :func:`_save` wrote; the losses so far."""
     from safetensors import SafetensorError, safe_open
@@ -216,6 +227,8 @@ def _restore(
         bytes_of = {k: v.view(torch.uint8) if v.ndim else v for k, v in tensors.items()}
         if described["sha256"] != checksum(bytes_of):
             raise ValueError("its checksum is wrong")
+        if described["settings"] != _settings(config):
+            raise ValueError(f"its settings are {described['settings']}, not {_settings(config)}")
         shapes = [tuple(tensors[f"weight.{i}"].shape) for i in range(len(parameters))]
         if shapes != [tuple(part.shape) for part in parameters] or (
             f"weight.{len(parameters)}" in tensors

@@ -1,0 +1,338 @@
+"""One compact GRM over several tasks, and its one-shot adaptation to a task it has not seen.
+
+    python benchmarks/grm_tasks.py --workers 2
+
+Six tasks of two simulators are learned together from demonstrations and spoiled attempts. On
+episodes of other seeds: value-order correlation forwards and backwards, success against failure,
+and the paper's completion rule (success, partial, failure). Then one demonstration of the held-out
+task adapts the model, and the same figures are taken before and after. Interrupt it and repeat the
+command, and it goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from _study import Run, Study, execute, machine, one_thread, publish
+
+RESULT = Path(__file__).parent / "results" / "grm_tasks.json"
+TASKS = (
+    "mujoco/Reach",
+    "mujoco/Push",
+    "mujoco/Lift",
+    "robosuite/Lift",
+    "robosuite/PickPlaceCan",
+    "robosuite/Door",
+)
+HELD_OUT = "robosuite/Stack"
+VIEWS, SIZE, STRIDE = ("front", "side", "wrist"), 64, 2
+HORIZON = {"mujoco": None, "robosuite": 200}
+"""Steps of robosuite's spoiled attempts; its own limit of 500 shows standing still for long."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Fit one GRM on several tasks and adapt it to another."""
+
+    tasks: tuple[str, ...] = TASKS
+    """Tasks learned together."""
+    held_out: str = HELD_OUT
+    """Task that one demonstration adapts to."""
+    demonstrations: int = 30
+    """Of each task, for learning."""
+    failures: int = 20
+    """Of each task and of each of two kinds, for learning."""
+    test: int = 20
+    """Held-out episodes of each task: so many successes, and so many of each kind of failure."""
+    iterations: int = 1500
+    """Training steps of the common model."""
+    adapt_iterations: int = 300
+    """Training steps of the adaptation."""
+    mode: str = "mean"
+    """Progress mode of the figures."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of the fits."""
+    minutes: float | None = None
+    """No stage starts later than this."""
+    workers: int = 1
+    """Stages at a time."""
+    work: Path = Path("runs/benchmarks/grm_tasks")
+    """Folder of finished stages."""
+    out: Path | None = RESULT
+    """JSON of the result; None writes none."""
+
+
+def record(run: Run, folder: Path) -> dict[str, Any]:
+    """Episodes of one task. Settings: task, seed, demonstrations, failures."""
+    import torch._dynamo  # noqa: F401  (before the cameras' GL context)
+    from _grm_actors import STALLS, WANDERS, Spoiled
+
+    from robo.data import EpisodeStore
+    from robo.sim.experts import make_expert
+    from robo.sim.mujoco.expert import ExpertStyle
+    from robo.sim.registry import make_vec
+
+    task, seed = run.settings["task"], run.settings["seed"]
+    simulator = task.partition("/")[0]
+    options = {} if HORIZON[simulator] is None else {"horizon": HORIZON[simulator]}
+    env = make_vec(task, 8 if simulator == "mujoco" else 1, **options)
+    counts: Counter[str] = Counter()
+    try:
+        expert = make_expert(task, ExpertStyle(noise=0.15), seed)
+        demos = _episodes(env, expert, seed, True, run.settings["demonstrations"])
+        usual = Counter(len(demo.keyframes) for demo in demos).most_common(1)[0][0]
+        demos = [demo for demo in demos if len(demo.keyframes) == usual]
+        first = [min([*demo.keyframes.values(), len(demo)]) for demo in demos]
+        with EpisodeStore(folder / "episodes") as store:
+            store.extend(demos)
+            counts["demonstrations"] = len(demos)
+            for place, kind in enumerate((WANDERS, STALLS)):
+                base = seed + 10_000 * (place + 1)
+                early = int(np.median(first) * (0.8 if usual else 0.5))
+                actor = Spoiled(make_expert(task, seed=base), kind, usual + 1, early, base)
+                made = _episodes(env, actor, base, False, run.settings["failures"])
+                store.extend(made)
+                counts[kind] = len(made)
+    finally:
+        env.close()
+    return {"store": str(folder / "episodes"), "subtasks": usual + 1, **counts}
+
+
+def _episodes(env: Any, actor: Any, seed: int, success: bool, count: int) -> list[Any]:
+    """``count`` episodes with that outcome."""
+    from robo.errors import RoboError
+    from robo.policies.recorder import stream_episodes
+    from robo.rollout import CameraSchedule
+
+    camera = CameraSchedule(VIEWS, SIZE, SIZE, STRIDE)
+    kept: list[Any] = []
+    for episode in stream_episodes(env, actor, range(seed, seed + 10 * count + 40), camera, False):
+        if episode.success == success:
+            kept.append(episode)
+        if len(kept) == count:
+            return kept
+    raise RoboError(f"only {len(kept)} of {count} episodes of {env.task} had success {success}")
+
+
+def learn(run: Run, folder: Path) -> dict[str, Any]:
+    """The common model. Settings: stores, iterations, seed."""
+    from robo.commands.fit import FitGRM, fit
+    from robo.rewards.grm.fit_config import FitConfig
+
+    first, *others = [Path(store) for store in run.settings["stores"]]
+    options = FitConfig(
+        run.settings["iterations"], seed=run.settings["seed"], views=VIEWS, episodes_per_step=20
+    )
+    return fit(FitGRM(first, options, also=tuple(others), out=folder / "grm"))
+
+
+def adapt(run: Run, folder: Path) -> dict[str, Any]:
+    """One-shot adaptation and its report. Settings: see :func:`main`."""
+    from robo.commands.adapt import one_demonstration
+    from robo.commands.fit import FitGRM, fit
+    from robo.rewards.grm.compact import CompactGRM
+    from robo.rewards.grm.fit_config import FitConfig
+
+    first, *others = [Path(store) for store in run.settings["old"]]
+    options = FitConfig(
+        run.settings["iterations"], seed=run.settings["seed"], learning_rate=1e-3, views=VIEWS
+    )
+    demo = run.settings["demo"]
+    summary = fit(
+        FitGRM(
+            first,
+            options,
+            also=tuple(others),
+            adapt=Path(run.settings["grm"]),
+            demos=demo,
+            out=folder / "grm",
+        )
+    )
+    from robo.commands.fit import references_of
+
+    before, shown = CompactGRM.load(run.settings["grm"]), one_demonstration(demo)
+    before.set_task(shown.info.task, shown.info.instruction, references_of(shown))
+    after = CompactGRM.load(folder / "grm")
+    test, mode = run.settings["test"], run.settings["mode"]
+    return {
+        "loss_last": summary["loss_last"],
+        "before": figures(before, test, mode),
+        "after": figures(after, test, mode),
+    }
+
+
+def assess(run: Run, folder: Path) -> dict[str, Any]:
+    """Figures of the common model on held-out episodes. Settings: grm, tests, mode."""
+    from robo.rewards.grm.compact import CompactGRM
+
+    grm = CompactGRM.load(run.settings["grm"])
+    return {
+        "tasks": {
+            task: figures(grm, store, run.settings["mode"])
+            for task, store in run.settings["tests"].items()
+        }
+    }
+
+
+def figures(grm: Any, store: str, mode: str) -> dict[str, Any]:
+    """Order, discrimination and completion on one store."""
+    from _grm_actors import STALLS
+
+    from robo.assess.completion import completion
+    from robo.assess.discrimination import success_auc
+    from robo.assess.grm import final_progress, outcomes, voc
+    from robo.data import EpisodeStore
+    from robo.rewards.grm.score import reversed_progress, score_store
+
+    episodes = list(EpisodeStore(store, "r"))
+    scores = list(score_store(grm, episodes, mode))
+    success = outcomes(scores)
+    order = voc([score.progress for score in scores])
+    back = voc([reversed_progress(grm, e) for e in episodes if e.success])
+    wanted = [
+        "success" if e.success else "partial" if e.metadata["actor"] == STALLS else "failure"
+        for e in episodes
+    ]
+    said = [completion(score.progress) for score in scores]
+    right = Counter(w for w, s in zip(wanted, said, strict=True) if w == s)
+    total = Counter(wanted)
+    return {
+        "episodes": len(scores),
+        "voc_plus": float(order[success].mean()),
+        "voc_minus": float(back.mean()),
+        "auc": float(success_auc(final_progress(scores, match_lengths=False), success)),
+        "completion": sum(right.values()) / len(said),
+        "completion_by_kind": {kind: right[kind] / total[kind] for kind in sorted(total)},
+        "invalid": sum(score.invalid for score in scores),
+    }
+
+
+def stage(run: Run, folder: Path) -> dict[str, Any]:
+    """Dispatch by the run's kind."""
+    kinds = {"record": record, "learn": learn, "adapt": adapt, "assess": assess}
+    return kinds[run.settings["stage"]](run, folder)
+
+
+def tell(run: Run, result: dict[str, Any] | None) -> None:
+    """One line a stage."""
+    print(f"{run.name}: {'failed' if result is None else 'done'}", file=sys.stderr, flush=True)
+
+
+def main(options: Options) -> int:
+    """Run the stages that are missing, and publish what there is."""
+    study = Study(options.work)
+    names = {task: task.replace("/", "-") for task in (*options.tasks, options.held_out)}
+    sizes = {"train": (options.demonstrations, options.failures), "test": (options.test,) * 2}
+    records = {
+        (task, part): Run(
+            f"{part}-{name}",
+            {
+                "stage": "record",
+                "task": task,
+                "seed": 100_000 if part == "train" else 500_000,
+                "demonstrations": demos,
+                "failures": failures,
+            },
+        )
+        for task, name in names.items()
+        for part, (demos, failures) in sizes.items()
+    }
+
+    def do(runs: list[Run]) -> bool:
+        failed = execute(study, runs, stage, options.workers, options.minutes, tell)
+        return not failed and not study.missing(runs)
+
+    if not do(list(records.values())):
+        return finish(options, study, [], [])
+    stores = {
+        key: study.result(run)["store"]  # type: ignore[index]
+        for key, run in records.items()
+    }
+    trained = [stores[task, "train"] for task in options.tasks]
+    tests = {task: stores[task, "test"] for task in options.tasks}
+    learns = [
+        Run(
+            f"learn-s{seed}",
+            {"stage": "learn", "stores": trained, "iterations": options.iterations, "seed": seed},
+        )
+        for seed in options.seeds
+    ]
+    if not do(learns):
+        return finish(options, study, [], [])
+    grms = {seed: str(study.folder / f"learn-s{seed}" / "grm") for seed in options.seeds}
+    seen = [
+        Run(
+            f"assess-s{seed}",
+            {
+                "stage": "assess",
+                "grm": grm,
+                "tests": tests,
+                "mode": options.mode,
+                "iterations": options.iterations,
+            },
+        )
+        for seed, grm in grms.items()
+    ]
+    adapted = [
+        Run(
+            f"adapt-s{seed}",
+            {
+                "stage": "adapt",
+                "grm": grm,
+                "demo": f"{stores[options.held_out, 'train']}:{seed}",
+                "old": trained,
+                "test": stores[options.held_out, "test"],
+                "iterations": options.adapt_iterations,
+                "common_iterations": options.iterations,
+                "mode": options.mode,
+                "seed": seed,
+            },
+        )
+        for seed, grm in grms.items()
+    ]
+    do([*seen, *adapted])
+    return finish(options, study, seen, adapted)
+
+
+def finish(options: Options, study: Study, seen: list[Run], adapted: list[Run]) -> int:
+    """Publish the study's result; 1 where something is missing."""
+    tasks = [result["tasks"] for run in seen if (result := study.result(run)) is not None]
+    shots = [result for run in adapted if (result := study.result(run)) is not None]
+    rows = [
+        {
+            "name": task,
+            **{
+                figure: float(np.mean([found[task][figure] for found in tasks]))
+                for figure in ("voc_plus", "voc_minus", "auc", "completion")
+            },
+        }
+        for task in options.tasks
+        if tasks
+    ]
+    result = {
+        "benchmark": "grm_tasks",
+        "rows": rows,
+        "seen": {
+            figure: float(np.mean([row[figure] for row in rows]))
+            for figure in ("voc_plus", "voc_minus", "auc", "completion")
+            if rows
+        },
+        "held_out": options.held_out,
+        "adaptation": [{k: shot[k] for k in ("before", "after")} for shot in shots],
+        "settings": {k: v for k, v in vars(replace(options, out=None)).items() if k != "work"},
+        "machine": machine(),
+    }
+    complete = len(tasks) == len(shots) == len(options.seeds)
+    publish({**result, "complete": complete}, options.out if complete else None)
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    one_thread()
+    sys.exit(main(tyro.cli(Options, description=__doc__)))

@@ -1,0 +1,179 @@
+"""A deliberately weak GRM: does PPO exploit it, and do refreshing and an ensemble prevent that?
+
+    python benchmarks/reward_hacking.py --workers 2
+
+The weak model sees the front view only, is fitted on few demonstrations and on no failure. Arms,
+all on mujoco/Lift under the time-out rule "keep" (which pays every flaw at the time limit):
+
+* frozen: the weak model as it is;
+* refreshed: it learns from the policy's own frames in training;
+* ensemble: the lower bound of several weak models, frozen.
+
+Reported: success on unseen seeds, and potential minus true progress in the states in which the last
+iterations' episodes ended. Interrupt it and repeat the command, and it goes on.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from _study import Run, Study, execute, machine, one_thread, publish
+
+RESULT = Path(__file__).parent / "results" / "reward_hacking.json"
+Arm = Literal["frozen", "refreshed", "ensemble"]
+ARMS: tuple[Arm, ...] = ("frozen", "refreshed", "ensemble")
+STRIDE, VIEWS = 5, ("front",)
+ALLOWED = 0.10
+"""Largest potential above true progress at the end of the refreshed arm."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compare a frozen weak GRM with a refreshed one and with an ensemble."""
+
+    arms: tuple[Arm, ...] = ARMS
+    """Arms to run."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Training seeds of PPO; each has a weak model of its own."""
+    demonstrations: int = 6
+    """Of each weak model."""
+    iterations: int = 60
+    """Training steps of each weak model."""
+    members: int = 4
+    """Models of the ensemble."""
+    total_steps: int = 300_000
+    """Environment steps of each run."""
+    minutes: float | None = None
+    """Start no run later than this."""
+    workers: int = 2
+    """Runs at a time, one thread each."""
+    work: Path = Path("runs/benchmarks/reward_hacking")
+    """Folder of the finished runs."""
+    out: Path | None = RESULT
+    """JSON of the result; None writes none."""
+
+
+def weak_grms(run: Run, folder: Path) -> dict[str, Any]:
+    """Demonstrations and weak models. Settings: seed, demonstrations, iterations, members."""
+    from robo.commands.collect import Collect, record
+    from robo.commands.fit import FitGRM, fit
+    from robo.rewards.grm.fit import FitConfig
+
+    seed = run.settings["seed"]
+    record(
+        Collect(
+            demonstrations=run.settings["demonstrations"],
+            seed=300_000 + 10_000 * seed,
+            out=folder / "demos",
+        )
+    )
+    config = FitConfig(run.settings["iterations"], seed=100 * seed, views=VIEWS)
+    members = run.settings["members"]
+    fit(FitGRM(folder / "demos", config, ensemble=max(2, members), out=folder / "grm"))
+    return {"grm": str(folder / "grm"), "store": str(folder / "demos" / "episodes")}
+
+
+def train_arm(run: Run, folder: Path) -> dict[str, Any]:
+    """One run of PPO. Settings: arm, seed, total_steps, grm, store."""
+    from _grm_training import train_lift
+
+    from robo.data import EpisodeStore
+    from robo.policies.train_config import lift_ppo
+    from robo.rewards.grm.compact import CompactGRM
+    from robo.rewards.grm.potential import GRMPotential
+    from robo.rewards.grm.refresh import RefreshedPotential
+    from robo.rewards.shaping import ShapedReward
+    from robo.rewards.success import SuccessReward
+
+    arm, grm = run.settings["arm"], Path(run.settings["grm"])
+    if arm == "ensemble":
+        potential: Any = GRMPotential.load(grm, stride=STRIDE)
+    elif arm == "frozen":
+        potential = GRMPotential.load(grm / "member_0", stride=STRIDE)
+    else:
+        store = EpisodeStore(run.settings["store"], mode="r")
+        potential = RefreshedPotential(CompactGRM.load(grm / "member_0"), store, stride=STRIDE)
+    reward = ShapedReward(SuccessReward(), potential, lift_ppo().gamma, "keep")
+    seed, steps = run.settings["seed"], run.settings["total_steps"]
+    return {"arm": arm, **train_lift(reward, seed, steps, folder)}
+
+
+def stage(run: Run, folder: Path) -> dict[str, Any]:
+    """Dispatch by the run's kind."""
+    return weak_grms(run, folder) if "arm" not in run.settings else train_arm(run, folder)
+
+
+def tell(run: Run, result: dict[str, Any] | None) -> None:
+    """One line a run."""
+    print(f"{run.name}: {'failed' if result is None else 'done'}", file=sys.stderr, flush=True)
+
+
+def main(options: Options) -> int:
+    """Run what is missing, and publish what there is."""
+    study = Study(options.work)
+    names = ("demonstrations", "iterations", "members")
+    weak = {name: getattr(options, name) for name in names}
+    fits = {seed: Run(f"weak-{seed}", {"seed": seed, **weak}) for seed in options.seeds}
+    execute(study, list(fits.values()), stage, options.workers, options.minutes, tell)
+    runs = [
+        Run(
+            f"{arm}-s{seed}",
+            {
+                "arm": arm,
+                "seed": seed,
+                "total_steps": options.total_steps,
+                "grm": found["grm"],
+                "store": found["store"],
+                **weak,
+            },
+        )
+        for seed, fit in fits.items()
+        if (found := study.result(fit)) is not None
+        for arm in options.arms
+    ]
+    execute(study, runs, stage, options.workers, options.minutes, tell)
+    done = [result for run in runs if (result := study.result(run)) is not None]
+    rows = [
+        {
+            "name": arm,
+            "runs": len(own),
+            "success": [run["success"] for run in own],
+            "median_success": statistics.median(run["success"] for run in own),
+            "potential": [run["hacking"]["potential"] for run in own],
+            "true_progress": [run["hacking"]["true_progress"] for run in own],
+            "excess": [run["hacking"]["excess"] for run in own],
+            "worst_excess": max(run["hacking"]["excess"] for run in own),
+            "largest_excess_in_training": max(
+                (row["potential"] - row["true_progress"] for run in own for row in run["training"]),
+                default=None,
+            ),
+            "counts": [run["reward_counts"] for run in own],
+        }
+        for arm in options.arms
+        if (own := [run for run in done if run["arm"] == arm])
+    ]
+    complete = len(done) == len(options.arms) * len(options.seeds)
+    refreshed = next((row for row in rows if row["name"] == "refreshed"), None)
+    result = {
+        "benchmark": "reward_hacking",
+        "rows": rows,
+        "timeout": "keep",
+        "seeds": list(options.seeds),
+        "refreshed_at_most_0.10_above": None
+        if refreshed is None
+        else refreshed["worst_excess"] <= ALLOWED,
+        "complete": complete,
+        "machine": machine(),
+    }
+    publish(result, options.out if complete else None)
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    one_thread()
+    sys.exit(main(tyro.cli(Options, description=__doc__)))

@@ -1,0 +1,259 @@
+"""Co-evolution: the reward model learns from the policy's own frames while the policy learns.
+
+A frozen model is exploited sooner or later: the policy finds frames that it takes for progress. So
+the policy's episodes go into a buffer, with their outcome as label, and now and then a copy of the
+model is trained on them beside the demonstrations. The copy replaces the model only if held-out
+episodes say that it is no worse.
+
+Labels of the policy's frames: a success is worth the time to go until its end, as demonstrations
+are. A failure keeps a share of the progress that the model saw in it, and at most a ceiling (or
+what a person has marked). Frames that look like a demonstration's are held up by the
+demonstrations; frames that only fool the model sink, refresh by refresh.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from robo.errors import RoboError, StoreError
+from robo.perception.augment import pad_edges
+from robo.rewards.grm.bank import FrameBank
+from robo.rewards.grm.compact import CompactGRM
+from robo.rewards.grm.fit import CompactObjective
+from robo.rewards.grm.fit_config import FitConfig
+from robo.rewards.grm.policy_episodes import PolicyEpisode, PolicyEpisodes
+from robo.rewards.grm.potential import GRMPotential
+from robo.rewards.grm.refresh_config import RefreshConfig
+from robo.rewards.grm.training import LoopConfig, train
+from robo.rewards.potential import PotentialTrack
+from robo.rollout import CameraSchedule, Episode, Rollout
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the held-out episodes say of a model."""
+
+    demonstration_error: float
+    """Mean absolute error of progress on held-out demonstrations."""
+    failure_end: float
+    """Mean progress at the end of the policy's held-out failures; NaN without any."""
+
+    def allows(self, candidate: Verdict, tolerance: float) -> bool:
+        """Whether ``candidate`` may replace the model of this verdict."""
+        kept = candidate.demonstration_error <= self.demonstration_error + tolerance
+        sober = np.isnan(self.failure_end) or candidate.failure_end <= self.failure_end + 1e-6
+        return bool(kept and sober)
+
+
+class RefreshedPotential:
+    """A compact GRM's potential whose model is refreshed in training (implements ``Potential``)."""
+
+    signals: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        grm: CompactGRM,
+        episodes: Iterable[Episode],
+        mode: str = "backward",
+        stride: int = 5,
+        config: RefreshConfig | None = None,
+        fit: FitConfig | None = None,
+        device: str = "cpu",
+    ) -> None:
+        """Score with a copy of ``grm``, and refresh that copy.
+
+        Args:
+            grm: a fitted model; it is left as it is.
+            episodes: labelled episodes of the task, demonstrations among them.
+            mode: a :data:`robo.rewards.grm.anchors.AnchorMode`.
+            stride: steps between two frames.
+            config: when and how to refresh.
+            fit: how a training step draws frames and pairs; views and sizes are the model's.
+            device: where the model runs.
+
+        Raises:
+            StoreError: fewer than two demonstrations: one judges, one trains.
+            RoboError: an argument is out of range.
+        """
+        self.config = config or RefreshConfig()
+        self.fit = replace(fit or FitConfig(), views=grm.config.views)
+        self.grm = copy.deepcopy(grm)
+        self.potential = GRMPotential(self.grm, mode, stride, device)
+        self.camera: CameraSchedule | None = self.potential.camera
+        self.stride, self.device = stride, device
+        self.mode = self.potential.mode
+        self.bank = FrameBank.of(
+            episodes, grm.config.views, self.fit.labels, self.fit.augment.shift
+        )
+        if len(self.bank.demos) < 2:
+            raise StoreError(
+                "refreshing needs at least two demonstrations, of which one judges the new model; "
+                f"there are {len(self.bank.demos)}"
+            )
+        self.buffer = PolicyEpisodes(grm.config.views, grm.size, self.config.capacity)
+        self.rng = np.random.default_rng(self.config.seed)
+        judges = max(1, round(self.config.held_out_share * len(self.bank.demos)))
+        self.judges = self.rng.permutation(self.bank.demos)[:judges]
+        lengths = self.bank.count[self.bank.demos]
+        self.pace = float(np.median(lengths)) - 1.0
+        self.calls = self.accepted = self.refused = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Those of the potential, and how many refreshes were accepted and refused."""
+        own = {"refreshes_accepted": self.accepted, "refreshes_refused": self.refused}
+        return {**self.potential.counts, **own, "policy_episodes": len(self.buffer.ended)}
+
+    def __call__(self, rollout: Rollout) -> PotentialTrack:
+        """Potentials of one rollout by the model as it is; then, when due, a refresh.
+
+        The refreshed model is used from the next rollout on, so that both potentials of a step
+        come from one model, but for the step at a cut.
+        """
+        track = self.potential(rollout)
+        self.buffer.add(rollout)
+        self.calls += 1
+        due = self.calls % self.config.every_iterations == 0
+        if due and self.buffer.count(False) >= self.config.fewest_failures:
+            self.refresh()
+        return track
+
+    def refresh(self) -> bool:
+        """Train a copy on demonstrations and the policy's episodes; take it if it is no worse.
+
+        Returns:
+            Whether it was taken.
+        """
+        judge, learn = self._split()
+        bank = self._joined(learn)
+        candidate = copy.deepcopy(self.grm)
+        # The fit reseeds nothing: every draw comes from this generator, which is saved.
+        train(
+            CompactObjective(candidate.train(), [bank], self.fit),
+            LoopConfig(self.config.steps, self.config.learning_rate, self.fit.weight_decay),
+            self.rng,
+        )
+        candidate.eval()
+        taken = self.verdict(self.grm, judge).allows(
+            self.verdict(candidate, judge), self.config.tolerance
+        )
+        if taken:
+            self.grm.load_state_dict(candidate.state_dict())
+            self._renew_scorer()
+            self.accepted += 1
+        else:
+            self.refused += 1
+        return taken
+
+    def _renew_scorer(self) -> None:
+        """The references have other embeddings under the new weights."""
+        state = self.potential.state_dict()
+        potential = GRMPotential(self.grm, self.mode, self.stride, self.device)
+        potential.load_state_dict(state)
+        self.potential = potential
+
+    def _split(self) -> tuple[list[PolicyEpisode], list[PolicyEpisode]]:
+        """The policy's episodes that judge, and those that train."""
+        ended = list(self.buffer.ended)
+        every = max(2, round(1.0 / self.config.held_out_share))
+        judge = [episode for i, episode in enumerate(ended) if i % every == 0]
+        return judge, [episode for i, episode in enumerate(ended) if i % every]
+
+    def progress(self, grm: CompactGRM, images: torch.Tensor) -> np.ndarray:
+        """Backward-anchored progress ``[F]`` of frames: each by itself."""
+        with torch.inference_mode():
+            views = {view: images[:, i] for i, view in enumerate(grm.config.views)}
+            start, goal = grm.reference_embeddings()
+            hop = grm.hops(goal[None], grm.encode(views), start, goal)
+            return (1.0 + hop).clamp(0.0, 1.0).cpu().numpy()
+
+    def label(self, episode: PolicyEpisode) -> np.ndarray:
+        """Progress labels ``[F]`` of one of the policy's episodes."""
+        frames = len(episode.images)
+        if episode.success and episode.ceiling is None:
+            to_go = np.arange(frames)[::-1] * self._frames_per_row()
+            return np.maximum(0.0, 1.0 - to_go / self.pace).astype(np.float32)
+        most = self.config.failure_ceiling if episode.ceiling is None else episode.ceiling
+        seen = self.progress(self.grm, episode.images)
+        share = self.config.discount if episode.ceiling is None else 1.0
+        return np.minimum(share * seen, most).astype(np.float32)
+
+    def _frames_per_row(self) -> float:
+        """States between two of the policy's frames, in the demonstrations' frames."""
+        first = self.bank.demos[0]
+        rows = self.bank.first[first] + np.arange(self.bank.count[first])
+        spacing = float(np.median(np.diff(self.bank.step[rows]))) or 1.0
+        return self.stride / spacing
+
+    def _joined(self, learn: list[PolicyEpisode]) -> FrameBank:
+        """The bank without the judging demonstrations, and with the policy's episodes."""
+        bank = self.bank
+        if not learn:
+            return replace(bank, demos=np.setdiff1d(bank.demos, self.judges))
+        count = np.array([len(episode.images) for episode in learn])
+        success = np.array([episode.success for episode in learn])
+        known = len(bank.count)
+        index = known + np.arange(len(learn))
+        images = np.concatenate([pad_edges(e.images.numpy(), bank.margin) for e in learn])
+        step = np.concatenate([np.arange(size) * self.stride for size in count])
+        total = np.concatenate([bank.count, count])
+        return replace(
+            bank,
+            padded=np.concatenate([bank.padded, images]),
+            label=np.concatenate([bank.label, *(self.label(episode) for episode in learn)]),
+            episode=np.concatenate([bank.episode, np.repeat(index, count)]),
+            step=np.concatenate([bank.step, step]),
+            first=np.cumsum(total) - total,
+            count=total,
+            demos=np.concatenate([np.setdiff1d(bank.demos, self.judges), index[success]]),
+            failures=np.concatenate([bank.failures, index[~success]]),
+        )
+
+    def verdict(self, grm: CompactGRM, judge: list[PolicyEpisode]) -> Verdict:
+        """What held-out demonstrations and the policy's held-out failures say of ``grm``."""
+        bank, errors = self.bank, []
+        height, width = bank.size
+        edge = bank.margin
+        for demo in self.judges:
+            rows = slice(bank.first[demo], bank.first[demo] + bank.count[demo])
+            images = bank.padded[rows, :, edge : edge + height, edge : edge + width]
+            seen = self.progress(grm, torch.from_numpy(np.ascontiguousarray(images)))
+            errors.append(np.abs(seen - bank.label[rows]).mean())
+        ends = [
+            self.progress(grm, episode.images[-1:])[0] for episode in judge if not episode.success
+        ]
+        return Verdict(float(np.mean(errors)), float(np.mean(ends)) if ends else float("nan"))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, buffer, generator, counters, and the potential's own state."""
+        return {
+            "potential": self.potential.state_dict(),
+            "weights": {name: part.cpu().clone() for name, part in self.grm.state_dict().items()},
+            "buffer": self.buffer.state_dict(),
+            "rng": self.rng.bit_generator.state,
+            "counts": [self.calls, self.accepted, self.refused],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned.
+
+        Raises:
+            RoboError: weights of another network.
+        """
+        try:
+            self.grm.load_state_dict(state["weights"])
+        except RuntimeError as error:
+            raise RoboError(
+                "the checkpoint's reward model is of another shape; resume with the same GRM"
+            ) from error
+        self._renew_scorer()
+        self.potential.load_state_dict(state["potential"])
+        self.buffer.load_state_dict(state["buffer"])
+        self.rng.bit_generator.state = state["rng"]
+        self.calls, self.accepted, self.refused = (int(value) for value in state["counts"])

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from robo.errors import CheckpointError, RoboError, StoreError
+from robo.rewards.config import RewardConfig, make_reward
+from robo.rewards.grm.ensemble import EnsembleGRM, lower_bound
+from robo.rewards.grm.fit_config import FitConfig, PairConfig
+from robo.rewards.grm.folder import load_model
+from robo.rewards.grm.policy_episodes import PolicyEpisode, PolicyEpisodes
+from robo.rewards.grm.potential import GRMPotential
+from robo.rewards.grm.refresh import RefreshedPotential, Verdict
+from robo.rewards.grm.refresh_config import RefreshConfig
+from robo.rewards.grm.score import score_episode
+from robo.rewards.potential import Potential
+from tests.rewards.grm.test_grm_potential import Stream, play
+
+QUICK = FitConfig(episodes_per_step=4, rows_per_episode=4, pairs=PairConfig(pairs=64))
+OFTEN = RefreshConfig(every_iterations=1, fewest_failures=1, steps=2, capacity=20)
+
+
+def same_weights(first, second):
+    return all(map(torch.equal, first.parameters(), second.parameters()))
+
+
+@pytest.fixture
+def stream(synthetic):
+    return Stream(synthetic.draw, steps=30)
+
+
+@pytest.fixture
+def demos(synthetic):
+    return [synthetic.episode(seed, stride=4)[0] for seed in range(4)]
+
+
+def test_policy_episodes_are_whole_whatever_the_cuts(stream, synthetic):
+    def gathered(cuts):
+        buffer = PolicyEpisodes(synthetic.views, (32, 32), 100)
+        bounds = [0, *cuts, stream.steps]
+        for first, last in itertools.pairwise(bounds):
+            buffer.add(stream.cut(first, last))
+        return buffer
+
+    whole = gathered([])
+    assert len(whole.ended) > 5
+    for cuts in ([7], [3, 9, 20], list(range(1, 30))):
+        other = gathered(cuts)
+        assert len(other.ended) == len(whole.ended)
+        for mine, theirs in zip(other.ended, whole.ended, strict=True):
+            assert torch.equal(mine.images, theirs.images) and mine.success == theirs.success
+    outcomes = stream.terminated[stream.done]
+    assert whole.count(True) <= outcomes.sum() and whole.count(False) > 0
+    part = gathered([15])
+    again = PolicyEpisodes(synthetic.views, (32, 32), 100)
+    half = PolicyEpisodes(synthetic.views, (32, 32), 100)
+    half.add(stream.cut(0, 15))
+    again.load_state_dict(copy.deepcopy(half.state_dict()))
+    again.add(stream.cut(15, 30))
+    assert len(again.ended) == len(part.ended)
+    assert all(
+        torch.equal(a.images, b.images) for a, b in zip(again.ended, part.ended, strict=True)
+    )
+
+
+def test_the_buffer_is_bounded_and_people_can_mark_episodes(stream, synthetic):
+    buffer = PolicyEpisodes(synthetic.views, (32, 32), 3)
+    buffer.add(stream.cut(0, 30))
+    assert len(buffer.ended) == 3
+    buffer.mark(1, 0.2)
+    assert buffer.ended[1].ceiling == 0.2
+    again = PolicyEpisodes(synthetic.views, (32, 32), 3)
+    again.load_state_dict(buffer.state_dict())
+    assert again.ended[1].ceiling == pytest.approx(0.2) and again.ended[0].ceiling is None
+
+
+def test_refreshes_happen_when_due_and_a_resumed_run_is_exact(small_grm, demos, stream):
+    one = RefreshedPotential(small_grm, demos, "backward", 3, OFTEN, QUICK)
+    assert isinstance(one, Potential)
+    one(stream.cut(0, 10))
+    assert one.accepted + one.refused == 1
+    other = RefreshedPotential(small_grm, demos, "backward", 3, OFTEN, QUICK)
+    other.load_state_dict(copy.deepcopy(one.state_dict()))
+    for first, last in ((10, 20), (20, 30)):
+        mine, theirs = (part(stream.cut(first, last)) for part in (one, other))
+        assert torch.equal(mine.at_state, theirs.at_state)
+    assert one.counts == other.counts
+    assert one.accepted + one.refused == 3 and one.counts["policy_episodes"] > 3
+    assert same_weights(one.grm, other.grm)
+    # The model that was given stays as it was.
+    fresh = RefreshedPotential(small_grm, demos, "backward", 3, OFTEN, QUICK)
+    assert same_weights(fresh.grm, small_grm)
+
+
+def test_no_refresh_before_there_are_failures(small_grm, demos, stream):
+    config = replace(OFTEN, fewest_failures=1000)
+    potential = RefreshedPotential(small_grm, demos, "backward", 3, config, QUICK)
+    potential(stream.cut(0, 30))
+    assert potential.accepted + potential.refused == 0
+
+
+def test_a_worse_model_is_refused(small_grm, demos, stream):
+    wild = replace(OFTEN, learning_rate=10.0, steps=3, tolerance=0.0)
+    potential = RefreshedPotential(small_grm, demos, "backward", 3, wild, QUICK)
+    before = copy.deepcopy(potential.grm.state_dict())
+    worse = Verdict(0.5, 0.9)
+    potential.verdict = lambda grm, judge: (  # the candidate is judged second
+        Verdict(0.1, 0.2) if grm is potential.grm else worse
+    )
+    potential(stream.cut(0, 30))
+    assert potential.refused == 1 and potential.accepted == 0
+    after = potential.grm.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "taken"),
+    [
+        (Verdict(0.10, 0.30), True),
+        (Verdict(0.115, 0.30), True),
+        (Verdict(0.13, 0.10), False),
+        (Verdict(0.05, 0.45), False),
+    ],
+)
+def test_the_verdict(candidate, taken):
+    assert Verdict(0.10, 0.40).allows(candidate, 0.02) == taken
+    assert Verdict(0.10, float("nan")).allows(Verdict(0.1, float("nan")), 0.0)
+
+
+def test_labels_of_the_policys_episodes(small_grm, demos):
+    potential = RefreshedPotential(small_grm, demos, "backward", 4, OFTEN, QUICK)
+    images = torch.from_numpy(np.stack([demos[0].frames[v] for v in ("front", "side", "wrist")], 1))
+    seen = potential.progress(small_grm, images)
+    failed = potential.label(PolicyEpisode(images, False))
+    np.testing.assert_allclose(failed, np.minimum(0.5 * seen, 0.5), rtol=1e-5)
+    marked = potential.label(PolicyEpisode(images, False, 0.1))
+    np.testing.assert_allclose(marked, np.minimum(seen, 0.1), rtol=1e-5)
+    success = potential.label(PolicyEpisode(images, True))
+    assert success[-1] == 1.0 and (np.diff(success) >= 0).all() and success[0] <= 0.1
+
+
+@pytest.mark.slow
+def test_frames_that_fool_the_model_sink_and_demonstrations_stay(synthetic, demos):
+    """The policy holds the mover where the model was never shown it and is wrongly happy."""
+    from robo.rewards.grm.fit import fit_grm
+
+    torch.set_num_threads(1)
+    fit = FitConfig(iterations=60, pairs=PairConfig(512), episodes_per_step=6, rows_per_episode=8)
+    grm, _ = fit_grm([synthetic.episode(seed)[0] for seed in range(8)], fit)
+    config = replace(OFTEN, steps=40, tolerance=0.1)
+    potential = RefreshedPotential(
+        grm, [synthetic.episode(seed)[0] for seed in range(8)], "backward", 3, config, fit
+    )
+    shots = [synthetic.draw(np.array([0.75, 0.2 + 0.01 * i]), 32) for i in range(8)]
+    images = torch.from_numpy(
+        np.stack([np.stack([shot[v] for v in synthetic.views]) for shot in shots])
+    )
+    fooled = float(potential.progress(grm, images).mean())
+    for _ in range(8):
+        potential.buffer.ended.append(PolicyEpisode(images, False))
+    for _ in range(3):
+        potential.refresh()
+    assert potential.accepted >= 1
+    assert float(potential.progress(potential.grm, images).mean()) < 0.75 * fooled
+    held_out = synthetic.episode(77)[0]
+    assert score_episode(potential.grm, held_out).final > 0.8
+
+
+def test_refreshing_by_command_line_settings(small_grm, demos, tmp_path):
+    from robo.data import EpisodeStore
+
+    small_grm.save(tmp_path / "grm")
+    with EpisodeStore(tmp_path / "store" / "episodes") as store:
+        for demo in demos:
+            store.append(demo)
+    config = RewardConfig("grm", tmp_path / "grm", refresh_store=tmp_path / "store")
+    reward = make_reward(config, 0.99, "keep")
+    assert isinstance(reward.potential, RefreshedPotential)
+    assert {"refreshes_accepted", "invalid", "rows"} <= reward.counts.keys()
+    with pytest.raises(StoreError, match="two demonstrations"):
+        RefreshedPotential(small_grm, demos[:1])
+    for options in ({"steps": 0}, {"discount": 2.0}, {"held_out_share": 1.0}):
+        with pytest.raises(RoboError, match="refresh"):
+            RefreshConfig(**options)
+
+
+def test_the_lower_bound_of_an_ensemble():
+    values = torch.tensor([[0.2, 0.5, torch.nan, torch.nan], [0.4, 0.5, 0.3, torch.nan]])
+    bound, apart = lower_bound(values, 1.0)
+    torch.testing.assert_close(bound[:3], torch.tensor([0.2, 0.5, 0.3]))
+    assert bound[3].isnan() and apart == pytest.approx(0.1 / 3)
+    assert lower_bound(values[:1], 5.0)[0][0] == pytest.approx(0.2)
+    assert lower_bound(torch.tensor([[-1.0], [1.0]]), 3.0)[0].item() == -1.0
+
+
+def test_an_ensemble_of_one_is_its_member_and_of_several_is_below_their_mean(
+    small_grm, stream, tmp_path
+):
+    other = copy.deepcopy(small_grm)
+    with torch.no_grad():
+        other.parts.weight.mul_(0.7)
+    alone, _ = play(GRMPotential(small_grm, "mean", 3), stream, [])
+    one, _ = play(GRMPotential(EnsembleGRM([small_grm]), "mean", 3), stream, [5])
+    torch.testing.assert_close(one, alone, atol=1e-5, rtol=0)
+    second, _ = play(GRMPotential(other, "backward", 3), stream, [])
+    first, _ = play(GRMPotential(small_grm, "backward", 3), stream, [])
+    both, _ = play(GRMPotential(EnsembleGRM([small_grm, other]), "backward", 3), stream, [4, 9])
+    mean = (first + second) / 2
+    assert (both <= mean + 1e-5).all() and (both < mean - 1e-3).any()
+    small_grm.save(tmp_path / "a")
+    other.save(tmp_path / "all" / "b")
+    EnsembleGRM.write(tmp_path / "all", [tmp_path / "a", tmp_path / "all" / "b"], 0.5)
+    loaded = load_model(tmp_path / "all")
+    assert isinstance(loaded, EnsembleGRM) and loaded.spread == 0.5 and len(loaded.members) == 2
+    EnsembleGRM.write(tmp_path / "nested", [tmp_path / "all"])
+    with pytest.raises(CheckpointError, match="ensemble as a member"):
+        load_model(tmp_path / "nested")
+    with pytest.raises(RoboError, match="at least one"):
+        GRMPotential(EnsembleGRM([]), "mean", 3)
+    with pytest.raises(RoboError, match="spread"):
+        GRMPotential(EnsembleGRM([small_grm], -1.0), "mean", 3)
