@@ -66,7 +66,7 @@ class TrainedPolicy:
         batch = {name: observation[name][None] for name in space.spaces}
         action, _ = self.policy.act(batch, self._generator, deterministic=True)
         planned = np.asarray(self.policy.environment_action(action), np.float64)
-        return planned.reshape(self.policy.chunk, -1)
+        return planned if self.policy.chunk == 1 else planned.reshape(self.policy.chunk, -1)
 
 
 class ScriptedPolicy:
