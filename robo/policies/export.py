@@ -60,6 +60,11 @@ class DeployedPolicy(nn.Module):
             RoboError: a kind of policy that has no export.
         """
         super().__init__()
+        if policy.config.kind in ("transformer", "vla") or policy.config.bins:
+            raise RoboError(
+                f"network kind {policy.config.kind!r} cannot be exported yet: no format knows "
+                "chunks and bins; use its folder (robo evaluate --policy)"
+            )
         policy = copy.deepcopy(policy).cpu().float()
         normaliser = policy.normaliser
         seen = normaliser.active

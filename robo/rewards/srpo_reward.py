@@ -243,11 +243,19 @@ class SRPOReward:
         if frames is not None:
             names = ("step", "env", "episode", "final")
             kept = {"views": dict(frames.views), **{name: getattr(frames, name) for name in names}}
-        return {"bank": dict(self.bank.kept), "open": kept}
+        # Flat, so that no axis is taken for one of environments where a run is cut anew.
+        bank = {
+            task: {"rows": rows.flatten(), "dim": rows.shape[1]}
+            for task, rows in self.bank.kept.items()
+        }
+        return {"bank": bank, "open": kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self.bank.kept = {task: rows.clone() for task, rows in state["bank"].items()}
+        self.bank.kept = {
+            task: saved["rows"].reshape(-1, saved["dim"]).clone()
+            for task, saved in state["bank"].items()
+        }
         self._open = None if state["open"] is None else Frames(**state["open"])
 
 

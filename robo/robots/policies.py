@@ -52,7 +52,7 @@ class TrainedPolicy:
         self._generator = np.random.default_rng(seed)
 
     def __call__(self, observation: Observation) -> np.ndarray:
-        """One action, ``[1, A]``.
+        """One action, ``[1, A]``, or the chunk that the policy plans, ``[K, A]``.
 
         Raises:
             RobotError: where the robot does not show what the policy reads.
@@ -65,7 +65,8 @@ class TrainedPolicy:
             )
         batch = {name: observation[name][None] for name in space.spaces}
         action, _ = self.policy.act(batch, self._generator, deterministic=True)
-        return np.asarray(self.policy.environment_action(action), np.float64)
+        planned = np.asarray(self.policy.environment_action(action), np.float64)
+        return planned if self.policy.chunk == 1 else planned.reshape(self.policy.chunk, -1)
 
 
 class ScriptedPolicy:

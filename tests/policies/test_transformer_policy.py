@@ -15,6 +15,7 @@ import robo
 from robo.errors import RoboError
 from robo.policies.behaviour_cloning import BehaviourCloningConfig, clone
 from robo.policies.binned import Binned
+from robo.policies.export import export_policy
 from robo.policies.group_collector import GroupCollector
 from robo.policies.learner_config import NetworkConfig, PPOConfig
 from robo.policies.policy_files import load_policy, make_policy
@@ -156,6 +157,11 @@ def test_chunks_in_groups_are_learned_by_ppo():
         log_prob, _, _ = policy.evaluate(rollout.observation, rollout.action)
     moved = ((log_prob - rollout.log_prob) * rollout.valid).sum(0) / rollout.valid.sum(0)
     assert moved[0] > moved[1:].max()
+
+
+def test_export_says_that_it_cannot(tmp_path: Path):
+    with pytest.raises(RoboError, match="cannot be exported yet"):
+        export_policy(make_policy(SPACE, ACTION, SMALL), tmp_path / "policy.pt", "torchscript")
 
 
 def test_settings_that_do_not_fit_are_refused():
