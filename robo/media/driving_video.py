@@ -11,7 +11,7 @@ import numpy as np
 from robo.media.reward_video import write_reward_video
 from robo.media.traces import RewardTrace
 from robo.media.video import VideoError
-from robo.rollout import Episode
+from robo.rollout import Episode, Frames
 
 if TYPE_CHECKING:
     from robo.rewards.base import Reward
@@ -67,6 +67,7 @@ def signal_trace(episode: Episode, reward: Reward, title: str = "") -> RewardTra
             name: torch.as_tensor(np.asarray(values))[:, None]
             for name, values in episode.signals.items()
         },
+        frames=_frames(episode, reward),
     )
     terms = reward(rollout)
     completion = np.asarray(episode.signals["route_completion"], np.float64) / 100
@@ -78,6 +79,29 @@ def signal_trace(episode: Episode, reward: Reward, title: str = "") -> RewardTra
         title=title or f"{episode.info.task}: {type(reward).__name__}",
         progress_name="route completion",
     )
+
+
+def _frames(episode: Episode, reward: Reward) -> Frames | None:
+    """The frames that the reward looks at, as rows; None where it looks at none.
+
+    Raises:
+        VideoError: the episode holds no such view.
+    """
+    import torch
+
+    if reward.camera is None:
+        return None
+    missing = [view for view in reward.camera.views if view not in episode.frames]
+    if missing:
+        raise VideoError(
+            f"the reward looks at views {missing}, but the episode holds {sorted(episode.frames)}"
+        )
+    step = torch.as_tensor(np.asarray(episode.frame_step))
+    zeros = torch.zeros_like(step)
+    views = {
+        view: torch.as_tensor(np.asarray(episode.frames[view])) for view in reward.camera.views
+    }
+    return Frames(views, step, zeros, zeros, step == len(episode))
 
 
 def write_driving_video(
