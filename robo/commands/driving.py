@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robo.policies.policy import Policy
+    from robo.policies.recorder import Actor
     from robo.policies.train_config import TrainConfig
     from robo.sim.contract import VectorEnvironment
 
+ActorOf = Callable[["VectorEnvironment"], "Actor"]
+"""Environments to what drives them."""
 VIDEO_VIEWS = ("front", "side", "bird")
 """Cameras of a driving video; the bird's-eye raster joins them."""
 
@@ -38,26 +42,82 @@ def driving_evaluation(config: DriveConfig, run: Path | None, train: TrainConfig
         train: network and seed of that.
 
     Returns:
-        :func:`robo.assess.driving.driving_report`, ``backend`` (what simulated), ``seeds``.
+        :func:`robo.assess.driving.driving_report`, ``metrics`` (see
+        :func:`robo.assess.driving_metrics.driving_metrics`), ``backend`` (what simulated),
+        ``seeds``.
 
     Raises:
         RoboError: no policy, no server, a bad option.
     """
-    from robo.assess.driving import drive, driving_report
-    from robo.policies.evaluate import parse_seeds
+    return actor_evaluation(config, policy_actor(run, train))
+
+
+def policy_actor(run: Path | None, train: TrainConfig) -> ActorOf:
+    """What drives with a trained policy, or, with None, with the untrained one of ``train``."""
     from robo.policies.recorder import PolicyActor
+
+    return lambda env: PolicyActor(_policy(run, train, env))
+
+
+def actor_evaluation(config: DriveConfig, actor_of: ActorOf) -> dict[str, Any]:
+    """Drive every route once with any actor.
+
+    Args:
+        config: routes.
+        actor_of: what drives these environments.
+
+    Returns:
+        As :func:`driving_evaluation`.
+
+    Raises:
+        RoboError: no server, a bad option.
+    """
+    from robo.assess.driving import drive, driving_report
+    from robo.assess.driving_metrics import driving_metrics
+    from robo.policies.evaluate import parse_seeds
     from robo.sim.registry import make_vec
 
     seeds = parse_seeds(config.seeds)
     env = make_vec(config.task, min(config.num_envs, len(seeds)), **config.options)
     try:
-        actor = PolicyActor(_policy(run, train, env))
-        driven = [(episode.info.task, summary) for episode, summary in drive(env, actor, seeds)]
+        driven = list(drive(env, actor_of(env), seeds))
     finally:
         env.close()
-    tasks, summaries = zip(*driven, strict=True)
-    report = driving_report(seeds, tasks, summaries)
-    return {**report, "backend": server_kind(config.task), "seeds": config.seeds}
+    episodes, summaries = zip(*driven, strict=True)
+    report = driving_report(seeds, [episode.info.task for episode in episodes], summaries)
+    return {
+        **report,
+        "metrics": driving_metrics(episodes),
+        "backend": server_kind(config.task),
+        "seeds": config.seeds,
+    }
+
+
+def generalisation(
+    config: DriveConfig,
+    actor_of: ActorOf,
+    tasks: Sequence[str],
+    vehicles: Sequence[int],
+) -> dict[str, dict[str, float]]:
+    """The five figures in every town at every traffic density.
+
+    Args:
+        config: routes and options.
+        actor_of: what drives.
+        tasks: towns, as task ids; none drives in ``config.task`` alone.
+        vehicles: how many others there are; none leaves what ``config.options`` say.
+
+    Returns:
+        ``"<task>, <n> vehicles"`` to :func:`robo.assess.driving_metrics.driving_metrics`.
+    """
+    rows = {}
+    for task in tasks or (config.task,):
+        for count in vehicles or (None,):
+            more = {} if count is None else {"vehicles": count}
+            there = replace(config, task=task, options={**config.options, **more})
+            name = task if count is None else f"{task}, {count} vehicles"
+            rows[name] = actor_evaluation(there, actor_of)["metrics"]
+    return rows
 
 
 def server_kind(task: str) -> str:
@@ -115,12 +175,14 @@ def driving_video(config: DriveConfig, run: Path, train: TrainConfig, path: Path
 
     seeds = parse_seeds(config.seeds)[:1]
     env = make_vec(config.task, 1, **config.options)
-    camera = CameraSchedule(VIDEO_VIEWS, height=288, width=384, stride=1)
+    reward = make_reward(train.reward, train.ppo.gamma, train.ppo.timeout)
+    # A reward that looks is shown the shape of image that it learns from.
+    shape = (288, 288 if reward.camera is not None else 384)
+    camera = CameraSchedule(VIDEO_VIEWS, *shape, stride=1)
     try:
         actor = PolicyActor(_policy(run, train, env))
         episode, _ = next(drive(env, actor, seeds, camera, keep_observations=True))
     finally:
         env.close()
-    reward = make_reward(train.reward, train.ppo.gamma, train.ppo.timeout)
     title = f"{server_kind(config.task)}: {train.reward.kind.replace('_', ' ')}"
     return write_driving_video(path, episode, reward, title)

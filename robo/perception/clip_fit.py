@@ -25,6 +25,8 @@ from robo.perception.clip import ClipEncoder
 from robo.perception.clip_config import ClipFitConfig
 from robo.perception.views import BLANK
 
+PLENTY = 200
+"""Frames from which on a scene comes as often as any; with fewer, by the root of their number."""
 LARGEST_SCALE = math.log(100.0)
 """CLIP's bound of the logarithm of its inverse temperature."""
 
@@ -42,7 +44,7 @@ class ClipFitStep:
 
 
 class FrameCaptions:
-    """Frames with the scene that each shows, drawn so that every scene comes equally often.
+    """Frames with the scene that each shows; scenes of plenty of frames come equally often.
 
     Args:
         images: uint8 ``[M, H, W, 3]``, of the model's size.
@@ -64,6 +66,9 @@ class FrameCaptions:
         self.wording = wording
         self.rows = [np.flatnonzero(label == scene) for scene in range(len(wording))]
         self.scenes = np.array([scene for scene, rows in enumerate(self.rows) if len(rows)])
+        # A scene of a handful of frames would otherwise fill its share of every batch with them.
+        weight = np.sqrt([min(len(self.rows[scene]), PLENTY) for scene in self.scenes])
+        self.chance = weight / weight.sum()
         if len(self.scenes) < 2:
             raise RoboError(
                 f"the frames show {len(self.scenes)} of {len(wording)} scenes, expected at least "
@@ -72,7 +77,7 @@ class FrameCaptions:
 
     def draw(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], np.ndarray]:
         """Images float ``[B, H, W, 3]`` in [0, 1], a sentence for each, and their scenes."""
-        scene = rng.choice(self.scenes, size)
+        scene = rng.choice(self.scenes, size, p=self.chance)
         rows = np.array([rng.choice(self.rows[index]) for index in scene])
         text = [str(rng.choice(np.asarray(self.wording[index], object))) for index in scene]
         images = torch.from_numpy(random_shift(self.padded, rows, self.augment.shift, rng))

@@ -219,8 +219,8 @@ DRIVING = CaptionSet(
     positive="clear_road",
     negative="imminent_collision",
     view="bird",
-    # Of a top view of 80 m whose middle is 8 m ahead: 18 m to the sides, 30 m ahead, 6 m behind.
-    crop=(0.275, 0.225, 0.725, 0.675),
+    # Of a top view of 80 m whose middle is 8 m ahead: 12 m to the sides, 20 m ahead, 4 m behind.
+    crop=(0.35, 0.35, 0.65, 0.65),
 )
 """Top views of driving (``carla-standin/...``, ``carla/...``)."""
 

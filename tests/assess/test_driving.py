@@ -70,3 +70,20 @@ def test_the_video_shows_completion_and_every_term_of_the_reward() -> None:
     with pytest.raises(VideoError, match="no birdseye"):
         driven.observation = {}
         with_raster(driven)
+
+
+def test_the_video_of_a_reward_that_looks_at_frames(tiny_clip) -> None:
+    from robo.perception.clip_config import ClipConfig
+    from robo.rewards.language_baselines import FrameBaselineReward
+    from robo.rewards.language_config import LanguageGoalConfig
+
+    config = LanguageGoalConfig(clip=ClipConfig(model=str(tiny_clip)))
+    reward, driven = FrameBaselineReward("roboclip", config), episode()
+    with pytest.raises(VideoError, match="looks at views"):
+        signal_trace(driven, reward)
+    states = len(driven) + 1
+    pictures = np.random.default_rng(0).integers(0, 256, (states, 8, 8, 3), np.uint8)
+    driven.frames, driven.frame_step = {"bird": pictures}, np.arange(states)
+    trace = signal_trace(driven, reward).check(len(driven))
+    wanted = reward.encoder.images(pictures[1:]) @ reward.positive
+    assert trace.total == pytest.approx(wanted.numpy(), abs=1e-5)

@@ -1,0 +1,99 @@
+"""Frames and domain image-text models that several benchmarks start from, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from _study import Run, Study, execute
+
+from robo.errors import RoboError
+
+LIFT_FAILURES = ("beside", "closed", "open", "above", "drop", "hover", "knock", "wander")
+
+
+def frame_run(name: str, task: str, episodes: int, seed: int) -> Run:
+    """A run that records episodes with frames and signals."""
+    settings = {"what": "frames", "task": task, "episodes": episodes, "seed": seed}
+    return Run(f"frames-{name}", settings)
+
+
+def fit_run(captions: str, frames: tuple[str, ...], **settings: Any) -> Run:
+    """A run that fits a model on the frames of other runs."""
+    return Run(
+        f"clip-{captions}",
+        {"what": "fit", "captions": captions, "frames": list(frames), **settings},
+    )
+
+
+def do(run: Run, folder: Path) -> dict[str, Any]:
+    """One of the two, in its folder."""
+    if run.settings["what"] == "frames":
+        return _record(run.settings, folder)
+    return _fit(run.settings, folder)
+
+
+def made(study: Study, runs: list[Run], workers: int = 1, minutes: float | None = None) -> None:
+    """Do the runs that are missing.
+
+    Raises:
+        RoboError: one failed, or there was no time for it.
+    """
+
+    def tell(run: Run, result: dict[str, Any] | None) -> None:
+        print(f"{run.name}: {'failed' if result is None else 'done'}", flush=True)
+
+    execute(study, runs, do, workers, minutes, tell)
+    missing = [run.name for run in study.missing(runs)]
+    if missing:
+        raise RoboError(f"{', '.join(missing)} did not finish: repeat the command to go on")
+
+
+def _record(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    if settings["task"].startswith("mujoco/"):
+        from robo.commands.collect import Collect, record
+
+        each = max(1, settings["episodes"] // (2 * len(LIFT_FAILURES)))
+        config = Collect(
+            task=settings["task"],
+            demonstrations=settings["episodes"] // 2,
+            failures=tuple(f"{name}:{each}" for name in LIFT_FAILURES),
+            views=("front",),
+            stride=2,
+            seed=settings["seed"],
+            out=folder,
+        )
+        return record(config)
+    import importlib.util
+    import sys
+
+    path = Path(__file__).parents[1] / "datasets" / "driving_frames.py"
+    spec = importlib.util.spec_from_file_location("driving_frames", path)
+    assert spec is not None and spec.loader is not None
+    recipe = importlib.util.module_from_spec(spec)
+    sys.modules["driving_frames"] = recipe
+    spec.loader.exec_module(recipe)
+    return recipe.record(
+        recipe.Config(
+            task=settings["task"],
+            episodes=settings["episodes"],
+            seed=settings["seed"],
+            out=folder,
+        )
+    )
+
+
+def _fit(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    from robo.data import EpisodeStore
+    from robo.perception.clip_config import ClipFitConfig
+    from robo.rewards.captions import caption_set
+    from robo.rewards.language_fit import fit_clip
+
+    def episodes() -> Any:
+        for name in settings["frames"]:
+            yield from EpisodeStore(folder.parent / name / "episodes", mode="r")
+
+    config = ClipFitConfig(
+        iterations=settings["iterations"], minutes=settings["fit_minutes"], seed=settings["seed"]
+    )
+    return fit_clip(episodes(), caption_set(settings["captions"]), config, folder)

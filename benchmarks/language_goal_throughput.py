@@ -1,0 +1,138 @@
+"""Frames per second through an image-text model: batched against one frame per step.
+
+Random weights of open_clip's shapes, which cost what trained ones cost. On a CPU the model is
+ViT-B-32; with ``--device cuda`` also ViT-bigG-14, with the share of the GPU's peak that it reaches.
+
+    python benchmarks/language_goal_throughput.py
+    python benchmarks/language_goal_throughput.py --device cuda --precision bf16 --batch 256
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from _study import machine, publish
+
+PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
+"""Part of a GPU's name to its dense bf16 peak, FLOP/s."""
+WANTED_RATIO, WANTED_UTILISATION = 3.0, 0.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure."""
+
+    models: tuple[str, ...] = ()
+    """Architectures of open_clip; none takes ViT-B-32, and ViT-bigG-14 on a GPU."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the model runs."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of weights and arithmetic."""
+    batch: int = 64
+    """Frames that go through at once."""
+    seconds: float = 20.0
+    """Time of each measurement."""
+    threads: int = 1
+    """Threads of torch on a CPU."""
+    repeats: int = 3
+    """Measurements of each side, in turn; the medians count."""
+    out: Path | None = None
+    """JSON file to write."""
+
+
+def rate(encoder: Any, images: Any, seconds: float) -> float:
+    """Frames per second of calls with these images."""
+    import torch
+
+    def finish() -> None:
+        if encoder.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    encoder.images(images)
+    finish()
+    began, frames = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        encoder.images(images)
+        finish()
+        frames += len(images)
+    return frames / (time.perf_counter() - began)
+
+
+def flops_of(encoder: Any, images: Any) -> float:
+    """Floating point operations per frame, as torch counts them."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with counter:
+        encoder.model.encode_image(encoder.prepare(images))
+    return counter.get_total_flops() / len(images)
+
+
+def measure(name: str, options: Options) -> dict[str, Any]:
+    """One model's row."""
+    import statistics
+
+    import torch
+
+    from robo.perception.clip import ClipEncoder, open_clip_module
+    from robo.perception.clip_config import ClipConfig
+
+    open_clip = open_clip_module()
+    model = open_clip.create_model(name, precision="fp32", device=options.device)
+    config = ClipConfig(name, "", options.precision, options.batch)
+    encoder = ClipEncoder(model, open_clip.get_tokenizer(name), config, options.device)
+    shape = (options.batch, *encoder.image_size, 3)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8)
+    per_frame = flops_of(encoder, images[:1])
+    batched, single = [], []
+    for _ in range(options.repeats):
+        batched.append(rate(encoder, images, options.seconds / options.repeats))
+        single.append(rate(encoder, images[:1], options.seconds / options.repeats))
+    ours, other = statistics.median(batched), statistics.median(single)
+    row: dict[str, Any] = {
+        "name": f"{name}, {options.device}, {options.precision}, batch {options.batch}",
+        "unit": "frames per second, resize and normalisation included",
+        "ours": ours,
+        "peers": {"one frame per step": other},
+        "ratio_to_best": ours / other,
+        "runs": {"batched": batched, "single": single},
+        "flops_per_frame": per_frame,
+        "flops_per_second": ours * per_frame,
+    }
+    if options.device == "cuda":
+        card = torch.cuda.get_device_name()
+        peak = next((peak for part, peak in PEAKS.items() if part in card), None)
+        row |= {"card": card, "peak": peak}
+        row["utilisation"] = ours * per_frame / peak if peak else None
+    return row
+
+
+def main(options: Options) -> None:
+    """Measure all; the last line printed is one JSON object."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    models = options.models or (
+        ("ViT-B-32", "ViT-bigG-14") if options.device == "cuda" else ("ViT-B-32",)
+    )
+    rows = [measure(name, options) for name in models]
+    for row in rows:
+        print(f"{row['name']}: {row['ours']:.1f} frames/s, {row['ratio_to_best']:.2f} x one by one")
+    publish(
+        {
+            "benchmark": "language_goal_throughput",
+            "rows": rows,
+            "wanted": {"ratio_on_cpu": WANTED_RATIO, "utilisation_of_bigG": WANTED_UTILISATION},
+            "threads": options.threads,
+            "machine": machine(options.device),
+        },
+        options.out,
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
