@@ -191,8 +191,8 @@ def hierarchy_weights(fault: str, seed: int) -> Any:
 
     The episodes are the scripted expert's with much noise, so that some fail.
     """
-    from robo.assess.replay import score
     from robo.policies.recorder import record_episodes
+    from robo.rewards.replay import score
     from robo.rewards.robust.hierarchy import fit_weights
     from robo.rewards.success import SuccessReward
     from robo.sim.mujoco.expert import ExpertStyle, make_expert

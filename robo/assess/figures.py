@@ -25,7 +25,7 @@ from robo.assess.order import monotonicity, progress_error, value_order_correlat
 from robo.assess.ranking import mean_maximum_rank_violation, ranking_accuracy
 
 if TYPE_CHECKING:
-    from robo.assess.replay import Scored
+    from robo.rewards.replay import Scored
     from robo.rollout import Episode
 
 Statistic = Callable[[np.ndarray], float]

@@ -17,8 +17,8 @@ import numpy as np
 
 from robo.assess import edits
 from robo.assess.discrimination import operating_threshold
-from robo.assess.replay import Scored, score
 from robo.errors import StoreError
+from robo.rewards.replay import Scored, score
 
 if TYPE_CHECKING:
     from robo.rewards.base import Reward

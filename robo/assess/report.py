@@ -14,8 +14,8 @@ from robo.assess.figures import Evidence, Resampling, all_figures
 from robo.assess.language import language_confusion
 from robo.assess.order import pearson
 from robo.assess.probes import ProbeOptions, run_probes
-from robo.assess.replay import Scored, score
 from robo.errors import RoboError
+from robo.rewards.replay import Scored, score
 
 if TYPE_CHECKING:
     from robo.rewards.base import Reward

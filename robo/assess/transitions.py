@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from robo.assess.replay import frame_rows
 from robo.errors import StoreError
+from robo.rewards.replay import frame_rows
 from robo.rollout import CameraSchedule, Episode, EpisodeInfo, FinalObservation, Frames, Rollout
 
 if TYPE_CHECKING:

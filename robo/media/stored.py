@@ -1,8 +1,7 @@
-"""Any reward on stored episodes: episodes to one rollout, and the reward's answer to traces."""
+"""Any reward on stored episodes: its answers as traces, and the hops behind them."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,147 +9,11 @@ import numpy as np
 
 from robo.media.events import HopTrack, episode_events
 from robo.media.traces import RewardTrace
-from robo.media.video import VideoError
-from robo.rollout import CameraSchedule, Episode, Frames, Rollout
+from robo.rewards.replay import Scored, score
+from robo.rollout import Episode
 
 if TYPE_CHECKING:
-    import torch
-
     from robo.rewards.base import Reward
-    from robo.rollout import RewardTerms
-
-_identities = itertools.count(1)
-
-
-def stored_rollout(
-    episodes: Sequence[Episode],
-    camera: CameraSchedule | None = None,
-    signals: Sequence[str] = (),
-) -> Rollout:
-    """Whole stored episodes as one rollout: environment n is episode n, from its first step on.
-
-    Args:
-        episodes: N episodes; the longest has T steps, and those that end earlier are followed by
-            slots that are not valid.
-        camera: frames to pass on: its views at every ``stride``-th state and the last. None
-            passes none.
-        signals: names to pass on.
-
-    Returns:
-        A rollout of ``[T, N]`` with an episode id of its own each, as if just collected.
-
-    Raises:
-        VideoError: an episode without a step, without a signal, or without a view at the states
-            of the schedule.
-    """
-    import torch
-
-    if not episodes or min(len(episode) for episode in episodes) < 1:
-        raise VideoError("a reward needs episodes of at least 1 step each, choose others")
-    count, steps = len(episodes), max(len(episode) for episode in episodes)
-    length = torch.tensor([len(episode) for episode in episodes])
-    time = torch.arange(steps)[:, None]
-    ended = time == length - 1
-    terminated = torch.tensor([bool(episode.terminated) for episode in episodes])
-    success = torch.tensor([bool(episode.success) for episode in episodes])
-    identity = torch.tensor([next(_identities) for _ in episodes])
-    order = torch.argsort(length, stable=True)
-    final_step, final_env = (length - 1)[order], order
-    keys = set.intersection(*(set(episode.observation) for episode in episodes))
-    observation = {
-        key: _padded([np.asarray(episode.observation[key]) for episode in episodes], steps + 1)
-        for key in keys
-    }
-    action = [np.asarray(episode.action) for episode in episodes]
-    valid = time < length
-    from robo.rollout import FinalObservation
-
-    return Rollout(
-        observation={key: value[:-1] for key, value in observation.items()},
-        last_observation={key: value[-1] for key, value in observation.items()},
-        final_observation=FinalObservation(
-            {key: value[final_step + 1, final_env] for key, value in observation.items()},
-            final_step,
-            final_env,
-        ),
-        action=_padded(action, steps),
-        log_prob=torch.zeros(steps, count),
-        env_reward=_padded([np.asarray(e.reward, np.float32) for e in episodes], steps),
-        terminated=ended & terminated,
-        truncated=ended & ~terminated,
-        success=ended & success,
-        episode=identity.expand(steps, count).clone(),
-        episodes={int(i): e.info for i, e in zip(identity, episodes, strict=True)},
-        signals={name: _padded(_signal(episodes, name), steps) for name in signals},
-        frames=None if camera is None else _frames(episodes, camera, identity),
-        valid=None if bool(valid.all()) else valid,
-    )
-
-
-def _padded(parts: list[np.ndarray], rows: int) -> torch.Tensor:
-    """``[rows, N, ...]`` of N arrays of at most ``rows`` rows, zeros below."""
-    import torch
-
-    stacked = np.zeros((rows, len(parts), *parts[0].shape[1:]), parts[0].dtype)
-    for n, part in enumerate(parts):
-        stacked[: len(part), n] = part
-    return torch.from_numpy(stacked)
-
-
-def _signal(episodes: Sequence[Episode], name: str) -> list[np.ndarray]:
-    for episode in episodes:
-        if name not in episode.signals:
-            raise VideoError(
-                f"the reward reads the signal {name!r}, which the episode of {episode.info.task} "
-                f"lacks (it has {sorted(episode.signals) or 'none'}): choose another reward or "
-                "another store"
-            )
-    return [np.asarray(episode.signals[name], np.float32) for episode in episodes]
-
-
-def scheduled_rows(episode: Episode, camera: CameraSchedule) -> np.ndarray:
-    """Indices of the frame rows that a camera schedule asks for.
-
-    Raises:
-        VideoError: a view or a scheduled state has no frame.
-    """
-    missing = [view for view in camera.views if view not in episode.frames]
-    if missing or episode.frame_step is None:
-        raise VideoError(
-            f"the reward reads the views {list(camera.views)}, but the episode of "
-            f"{episode.info.task} has {list(episode.frames) or 'none'}: record it with these"
-        )
-    step = np.asarray(episode.frame_step, np.int64)
-    wanted = sorted({*range(0, len(episode), camera.stride), len(episode)})
-    row = np.searchsorted(step, wanted)
-    if (row >= len(step)).any() or (step[row] != wanted).any():
-        raise VideoError(
-            f"the reward reads a frame every {camera.stride} steps and the last, but the episode "
-            f"of {episode.info.task} has frames of steps {step[:4].tolist()} ... {step[-1]}: "
-            "give the reward another stride, or record with stride 1"
-        )
-    return row
-
-
-def _frames(
-    episodes: Sequence[Episode], camera: CameraSchedule, identity: torch.Tensor
-) -> Frames | None:
-    """Frame rows of all episodes, as a collector would have rendered them."""
-    import torch
-
-    from robo.rollout import concatenate_frames
-
-    parts = []
-    for n, episode in enumerate(episodes):
-        row = scheduled_rows(episode, camera)
-        step = torch.from_numpy(np.asarray(episode.frame_step, np.int64)[row])
-        views = {
-            view: torch.from_numpy(np.ascontiguousarray(np.asarray(episode.frames[view])[row]))
-            for view in camera.views
-        }
-        full = torch.full_like(step, n)
-        parts.append(Frames(views, step, full, identity[n].expand_as(step), step == len(episode)))
-    return concatenate_frames(parts)
 
 
 def score_episodes(
@@ -170,18 +33,12 @@ def score_episodes(
         A trace per episode, with all terms; ``potential`` is drawn as a curve of the states.
 
     Raises:
-        VideoError: see :func:`stored_rollout`.
+        StoreError: the episodes lack what the reward reads.
         RoboError: what the reward itself refuses.
     """
-    rollout = stored_rollout(episodes, reward.camera, reward.signals)
-    before = reward.state_dict()
-    try:
-        answer = reward(rollout)
-    finally:
-        # Nothing of these episodes stays open, and the next may be of another number.
-        reward.load_state_dict(before)
     name = title or type(reward).__name__
-    return [_trace(episode, n, answer, rollout, name) for n, episode in enumerate(episodes)]
+    scored = score(reward, episodes)
+    return [_trace(episode, one, name) for episode, one in zip(episodes, scored, strict=True)]
 
 
 def seed_from_store(reward: Reward, store: Iterable[Episode]) -> None:
@@ -197,15 +54,12 @@ def seed_from_store(reward: Reward, store: Iterable[Episode]) -> None:
         seed(store)
 
 
-def _trace(
-    episode: Episode, n: int, answer: RewardTerms, rollout: Rollout, title: str
-) -> RewardTrace:
-    length = len(episode)
-    terms = {key: _column(term, n, length) for key, term in answer.terms.items()}
+def _trace(episode: Episode, scored: Scored, title: str) -> RewardTrace:
+    terms = dict(scored.terms)
     curves: dict[str, np.ndarray] = {}
-    if "potential" in terms:
+    if terms.pop("potential", None) is not None:
         # The potential describes states, not payments: it is drawn as the curve that it is.
-        curves["potential"] = _states(terms.pop("potential"), n, answer, rollout)
+        curves["potential"] = scored.progress
     completion = episode.signals.get("route_completion")
     if completion is not None:
         percent = np.asarray(completion, np.float64) / 100
@@ -216,7 +70,7 @@ def _trace(
         curves["true progress"] = np.concatenate([reached[:1], reached])
     progress_name = next(iter(curves), "progress")
     return RewardTrace(
-        total=_column(answer.total, n, length),
+        total=scored.total,
         terms=terms,
         progress=curves.pop(progress_name, None),
         progress_name=progress_name,
@@ -225,20 +79,6 @@ def _trace(
         title=title,
         events=episode_events(episode),
     )
-
-
-def _column(value: Any, n: int, length: int) -> np.ndarray:
-    return value[:length, n].detach().cpu().double().numpy()
-
-
-def _states(held: np.ndarray, n: int, answer: RewardTerms, rollout: Rollout) -> np.ndarray:
-    """``[L+1]``: the potential of s_0 ... s_{L-1}, and of the state in which the episode ended."""
-    features = answer.final_critic_features
-    if features is None:
-        return np.concatenate([held, held[-1:]])
-    # The first critic feature of a shaped reward is the potential of the final state itself.
-    row = int((rollout.final_observation.env == n).nonzero()[0])
-    return np.concatenate([held, [float(features[row, 0])]])
 
 
 def grm_hops(

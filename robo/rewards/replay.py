@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 STATE_TERMS = ("contrast", "similarity")
 """Terms that judge the state a step leads to, and so tell progress: of language goals."""
+
+
+_IDENTITIES = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def rollout_of(episodes: Sequence[Episode], camera: CameraSchedule | None = None
             frames out.
 
     Returns:
-        T = the sum of the lengths, N = 1. Episode ids count from 0.
+        T = the sum of the lengths, N = 1. Every call gives new episode ids, since a reward may
+        remember episodes by them.
 
     Raises:
         StoreError: no episode, episodes without the frames or views that are wanted, of another
@@ -71,6 +76,7 @@ def rollout_of(episodes: Sequence[Episode], camera: CameraSchedule | None = None
     """
     if not episodes:
         raise StoreError("there is no episode to score; collect some first")
+    identity = torch.tensor([next(_IDENTITIES) for _ in episodes])
     lengths = [len(episode) for episode in episodes]
     starts = np.concatenate([[0], np.cumsum(lengths)])
     last = torch.as_tensor(starts[1:] - 1)
@@ -92,15 +98,13 @@ def rollout_of(episodes: Sequence[Episode], camera: CameraSchedule | None = None
         terminated=terminated,
         truncated=ended & ~terminated,
         success=success,
-        episode=torch.repeat_interleave(torch.arange(len(episodes)), torch.tensor(lengths))[
-            :, None
-        ],
-        episodes={i: e.info for i, e in enumerate(episodes)},
+        episode=torch.repeat_interleave(identity, torch.tensor(lengths))[:, None],
+        episodes={int(i): e.info for i, e in zip(identity, episodes, strict=True)},
         signals={
             name: _joined([np.asarray(e.signals[name], np.float32) for e in episodes])
             for name in names
         },
-        frames=None if camera is None else _frames(episodes, starts, camera),
+        frames=None if camera is None else _frames(episodes, starts, camera, identity),
     )
 
 
@@ -179,7 +183,7 @@ def frame_rows(
     """State index ``[F]`` and views ``[F, H, W, 3]`` of the frames that a schedule asks for.
 
     Raises:
-        StoreError: the episode lacks frames, a view, or the size.
+        StoreError: the episode lacks frames, a view, the size, or a state of the schedule.
     """
     missing = [view for view in camera.views if view not in episode.frames]
     if missing or episode.frame_step is None or len(episode.frame_step) == 0:
@@ -194,11 +198,20 @@ def frame_rows(
             f"{camera.height}x{camera.width}: collect episodes of that size"
         )
     step = np.asarray(episode.frame_step, np.int64)
-    rows = np.flatnonzero((step % camera.stride == 0) | (step == len(episode)))
-    return step[rows], {view: np.asarray(episode.frames[view])[rows] for view in camera.views}
+    wanted = np.array(sorted({*range(0, len(episode), camera.stride), len(episode)}))
+    rows = np.searchsorted(step, wanted)
+    if (rows >= len(step)).any() or (step[rows] != wanted).any():
+        raise StoreError(
+            f"the reward reads a frame every {camera.stride} steps and the last, but an episode of "
+            f"{episode.info.task} has frames of steps {step[:4].tolist()} ... {step[-1]}: give the "
+            "reward another stride, or record with stride 1"
+        )
+    return wanted, {view: np.asarray(episode.frames[view])[rows] for view in camera.views}
 
 
-def _frames(episodes: Sequence[Episode], starts: np.ndarray, camera: CameraSchedule) -> Frames:
+def _frames(
+    episodes: Sequence[Episode], starts: np.ndarray, camera: CameraSchedule, identity: torch.Tensor
+) -> Frames:
     """Rows of all episodes, sorted as :class:`~robo.rollout.Frames` wants them."""
     found = [frame_rows(episode, camera) for episode in episodes]
     step = np.concatenate([rows + starts[i] for i, (rows, _) in enumerate(found)])
@@ -211,6 +224,6 @@ def _frames(episodes: Sequence[Episode], starts: np.ndarray, camera: CameraSched
         },
         torch.as_tensor(step),
         torch.zeros(len(step), dtype=torch.int64),
-        torch.as_tensor(owner),
+        identity[torch.as_tensor(owner)],
         torch.as_tensor(final),
     )

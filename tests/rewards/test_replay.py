@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from robo.assess.replay import rollout_of, score
 from robo.errors import StoreError
 from robo.rewards.naive import NaiveProgressReward
 from robo.rewards.potential import SignalPotential
+from robo.rewards.replay import rollout_of, score
 from robo.rewards.shaping import ShapedReward
 from robo.rewards.success import EnvironmentReward, SuccessReward
 
@@ -27,7 +27,8 @@ def test_the_rollout_keeps_the_contract(make_episode, brightness):
     assert frames.step.tolist() == sorted(frames.step.tolist())
     # The first episode ends in the state at step 10, where the second one's first frame is too.
     at = frames.step == 10
-    assert frames.final[at].tolist() == [True, False] and frames.episode[at].tolist() == [0, 1]
+    assert frames.final[at].tolist() == [True, False]
+    assert frames.episode[at].tolist() == list(rollout.episodes)[:2]
     ended = rollout.final_observation.observation["state"].flatten().tolist()
     assert ended == pytest.approx([1, 0.4, 1])
 
@@ -83,6 +84,11 @@ def test_missing_parts_are_named(make_episode, brightness):
     small.frames = {view: x[:, :4, :4] for view, x in small.frames.items()}
     with pytest.raises(StoreError, match="4x4"):
         score(NaiveProgressReward(brightness()), [small])
+
+
+def test_states_of_the_schedule_without_a_frame_are_refused(make_episode, brightness):
+    with pytest.raises(StoreError, match="another stride"):
+        rollout_of([make_episode(UP, stride=4)], brightness(stride=3).camera)
 
 
 def test_an_episode_of_one_step(make_episode):
