@@ -321,19 +321,29 @@ def rewards_of(name: str, grm: str, clip: str) -> dict[str, str]:
         grm: folder of its reward model.
         clip: folder of its image-text model.
     """
+    from robo.rewards.language_fitted import fitted_contrast
+
     simulator, captions = SIMULATORS[name], captions_of(name)
     positive, negative = (
         next(text for text in captions.scenes[captions.index(scene)].wording if "," not in text)
         for scene in (captions.positive, captions.negative)
     )
     driving = name == "carla-standin"
-    language = (
-        f"language_goal:{clip},language.preset=fitted,language.positive={positive},"
-        f"language.negative={negative},language.image.view={captions.view},"
-        f"language.image.height={SIZE},language.image.width={SIZE},"
-        + ("language.form=driving" if driving else "language.form=manipulation,"
-           "language.state_term=success")
-    )  # fmt: skip
+    # A store without a scene of either goal gives no bounds: then those of the released code hold.
+    preset = "released" if fitted_contrast(clip) is None else "fitted"
+    options = {
+        "language.preset": preset,
+        "language.positive": positive,
+        "language.negative": negative,
+        "language.image.view": captions.view,
+        "language.image.crop": ":".join(map(str, captions.crop)),
+        "language.image.height": SIZE,
+        "language.image.width": SIZE,
+        "language.form": "driving" if driving else "manipulation",
+        "language.state_term": "" if driving else "success",
+    }
+    given = (f"{option}={value}" for option, value in options.items() if value != "")
+    language = ",".join((f"language_goal:{clip}", *given))
     srpo = f"srpo,srpo.views={simulator.views[0]},srpo.size={SIZE}"
     found = {
         "success": "success",

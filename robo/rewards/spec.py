@@ -2,7 +2,7 @@
 
 ``KIND``, ``KIND:ARGUMENT`` or ``KIND:ARGUMENT,option=value,...``. Kinds and options are those of
 :class:`~robo.rewards.config.RewardConfig`; the argument is the kind's main one (the GRM's
-folder). Further kinds, for comparisons, take a signal of the simulator or a GRM's folder as their
+folder), and an option of several numbers has colons between them. Further kinds, for comparisons, take a signal of the simulator or a GRM's folder as their
 progress:
 
 * ``naive:progress``: success plus raw progress at every step;
@@ -97,7 +97,7 @@ def _config(kind: str, options: dict[str, str], text: str) -> RewardConfig:
 
     arguments = ["--kind", kind]
     for name, value in options.items():
-        arguments += [f"--{name.replace('_', '-')}", value]
+        arguments += [f"--{name.replace('_', '-')}", *_values(value)]
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -109,6 +109,13 @@ def _config(kind: str, options: dict[str, str], text: str) -> RewardConfig:
             f"of {kinds}, {', '.join(PROGRESS_KINDS)}, or a wrapper of {', '.join(WRAPPERS)} "
             "around another reward; options are those of robo train --help under reward"
         ) from None
+
+
+def _values(value: str) -> list[str]:
+    """Several numbers between colons, or the one value."""
+    parts = value.split(":")
+    numbers = all(part.replace(".", "", 1).removeprefix("-").isdigit() for part in parts)
+    return parts if numbers else [value]
 
 
 def _parse(text: str) -> tuple[str, list[str] | None, dict[str, str]]:

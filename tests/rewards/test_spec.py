@@ -15,6 +15,7 @@ from robo.rewards.robust.gated import GatedReward
 from robo.rewards.route_completion import RouteCompletionReward
 from robo.rewards.shaping import ShapedReward
 from robo.rewards.spec import reward_from_spec
+from robo.rewards.srpo_reward import SRPOReward
 from robo.rewards.success import NoReward, SuccessReward
 
 
@@ -66,6 +67,14 @@ def test_options_reach_the_reward():
 def test_what_cannot_be_read_is_named(text, said):
     with pytest.raises(RewardConfigError, match=said):
         reward_from_spec(text)
+
+
+def test_options_of_several_numbers():
+    text = "srpo:pixels,srpo.views=side,srpo.size=32,language.image.crop=0.25:0.25:0.75:1"
+    reward = reward_from_spec(text, stride=4)
+    assert isinstance(reward, SRPOReward)
+    assert reward.camera is not None and reward.camera.views == ("side",)
+    assert (reward.camera.height, reward.camera.stride) == (32, 4)
 
 
 def test_the_text_of_a_training_run():
