@@ -117,6 +117,7 @@ def score_progress(
     space: Space = "pca",
 ) -> Progress:
     """:func:`progress_rewards` with distances and a report per task; the same arguments."""
+    embedding = torch.as_tensor(embedding)
     points, won, tasks = _checked(embedding, success, task, variant)
     blank = _empty(points, won, tasks) if empty is None else _array(empty).astype(bool)
     if blank.shape != won.shape:
