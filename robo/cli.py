@@ -42,6 +42,9 @@ COMMANDS = {
     "fit video-encoder": Entry(
         "robo.commands.fit_video", "FitVideoEncoder", "Fit a compact video encoder to episodes"
     ),
+    "fit offline": Entry(
+        "robo.commands.fit_offline", "FitOffline", "Fit a policy to episodes, weighted by progress"
+    ),
     "score": Entry("robo.commands.score", "Score", "Score stored episodes with a reward model"),
     "train": Entry("robo.commands.train", "Train", "Train a policy by PPO on any reward"),
     "evaluate": Entry("robo.commands.evaluate", "Evaluate", "Success rate of a trained policy"),

@@ -207,7 +207,7 @@ class CompactVideoEncoder(VideoEncoder):
             description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
             if (description["format"], description["kind"]) != (FORMAT, "compact_video_encoder"):
                 raise ValueError(f"format {description['format']}, kind {description['kind']}")
-            fields = {
+            fields: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value
                 for key, value in description["config"].items()
             }

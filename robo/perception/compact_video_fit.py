@@ -55,7 +55,7 @@ def load_clips(episodes: Iterable[Episode], views: tuple[str, ...]) -> list[Clip
     Raises:
         StoreError: fewer than two of them.
     """
-    clips = [
+    clips: list[Clip] = [
         {view: episode.frames[view] for view in views if view in episode.frames}
         for episode in episodes
         if episode.frames

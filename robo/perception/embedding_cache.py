@@ -28,7 +28,7 @@ def clip_key(encoder: str, clip: Clip) -> str:
     for view in sorted(clip):
         images = np.ascontiguousarray(torch.as_tensor(clip[view]).cpu().numpy())
         digest.update(f"|{view}{images.shape}|".encode())
-        digest.update(images)
+        digest.update(images.data)
     return digest.hexdigest()
 
 

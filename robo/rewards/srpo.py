@@ -117,6 +117,7 @@ def score_progress(
     space: Space = "pca",
 ) -> Progress:
     """:func:`progress_rewards` with distances and a report per task; the same arguments."""
+    embedding = torch.as_tensor(embedding)
     points, won, tasks = _checked(embedding, success, task, variant)
     blank = _empty(points, won, tasks) if empty is None else _array(empty).astype(bool)
     if blank.shape != won.shape:
@@ -146,8 +147,8 @@ def score_progress(
             method="none (no success yet)" if found is None else found.method,
         )
     dtype = embedding.dtype if embedding.dtype.is_floating_point else torch.float32
-    both = (torch.from_numpy(part).to(embedding.device, dtype) for part in (reward, distance))
-    return Progress(*both, reports)
+    paid, far = (torch.from_numpy(part).to(embedding.device, dtype) for part in (reward, distance))
+    return Progress(paid, far, reports)
 
 
 def nearest_distance(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -208,7 +209,7 @@ def _empty(points: np.ndarray, won: np.ndarray, tasks: np.ndarray) -> np.ndarray
 
     A task's only success is never taken for one: there, the origin is a place like any other.
     """
-    zero = ~points.any(axis=1)
+    zero = np.asarray(~points.any(axis=1))
     for row in np.flatnonzero(zero & won):
         zero[row] = (won & (tasks == tasks[row])).sum() > 1
     return zero

@@ -20,7 +20,7 @@ from robo.policies.learner_config import NetworkConfig, PPOConfig
 from robo.policies.learners import Before, LossConfig, loss_sums
 from robo.policies.ppo import PPO
 from robo.policies.train_config import TrainConfig
-from robo.policies.trainer import make_trainer
+from robo.policies.trainer import Iteration, make_trainer
 from robo.rewards.config import RewardConfig
 from robo.rewards.srpo_config import SRPOConfig
 from robo.rewards.success import SuccessReward
@@ -200,6 +200,11 @@ def test_settings_that_do_not_fit_are_refused():
         TrainConfig(group_size=4, ppo=GROUP, collection="overlapped")
 
 
+def stop(iteration: Iteration) -> None:
+    """Callback: the run ends here."""
+    iteration.trainer.stopped = True
+
+
 @pytest.mark.slow
 def test_srpo_trains_and_resumes_exactly(tmp_path: Path):
     config = TrainConfig(
@@ -218,7 +223,7 @@ def test_srpo_trains_and_resumes_exactly(tmp_path: Path):
         out = tmp_path / name
         trainer = make_trainer(config, out, show=False)
         if name == "cut":
-            trainer.callbacks = (lambda seen: setattr(seen.trainer, "stopped", True),)
+            trainer.callbacks = (stop,)
             trainer.run()
             trainer.close()
             trainer = make_trainer(config, out, show=False)
