@@ -73,7 +73,8 @@ def main(options: Options) -> None:
         WANTED_STEPS, space, env.action_space, "cpu", options.num_envs, max_bytes=LIMIT
     )
     rng, began = np.random.default_rng(0), time.perf_counter()
-    observation, stored, before = env.reset(), 0, resident()
+    stored, before = 0, resident()
+    observation: Any = env.reset()
     limit = None if options.minutes is None else 60 * options.minutes
     try:
         while stored < options.steps:
@@ -84,7 +85,8 @@ def main(options: Options) -> None:
             push = rng.uniform(-0.2, 0.7, options.num_envs)
             action = np.clip(np.stack([steer, push], axis=1), -1, 1).astype(np.float32)
             following, reward, done, infos = env.step(action)
-            final = {key: array.copy() for key, array in following.items()}
+            state: Any = following
+            final = {key: array.copy() for key, array in state.items()}
             for row in np.flatnonzero(done):
                 for key in final:
                     final[key][row] = infos[row]["terminal_observation"][key]

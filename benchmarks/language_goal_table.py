@@ -83,14 +83,12 @@ def configuration(settings: dict[str, Any], model: Path) -> Any:
     from robo.rewards.language_config import LanguageGoalConfig
     from robo.rewards.language_fit import source_of
 
-    # VLM-RM keeps its own pair: a goal and a neutral sentence.
-    positive, negative = DRIVING.goals
-    goals = {} if settings["reward"] == "vlm_rm" else {"positive": (positive,)}
-    if goals:
-        goals["negative"] = (negative,)
     language = LanguageGoalConfig(
-        clip=ClipConfig(model=str(model)), image=source_of(DRIVING), preset="fitted", **goals
+        clip=ClipConfig(model=str(model)), image=source_of(DRIVING), preset="fitted"
     )
+    if settings["reward"] != "vlm_rm":  # which keeps its own pair: a goal and a neutral sentence
+        positive, negative = DRIVING.goals
+        language = replace(language, positive=(positive,), negative=(negative,))
     return TrainConfig(
         task=settings["task"],
         options=dict(CARL_SMOKE.options),

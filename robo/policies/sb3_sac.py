@@ -198,7 +198,8 @@ def train_sac(
     model = make_sac(env, config, seed, device)
     if resume:
         earlier = load(folder, device)
-        model.set_parameters(earlier.get_parameters())
+        parameters: Any = earlier.get_parameters()
+        model.set_parameters(parameters)
         model.num_timesteps = earlier.num_timesteps
         # The buffer is empty: it is filled by the policy, not by random actions.
         model.learning_starts = model.num_timesteps + min(config.batch_size, total_steps)
