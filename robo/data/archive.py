@@ -131,7 +131,7 @@ class ArchiveReader:
         """Nothing is read before it is asked for."""
         self.header = header
         self._blob = blob
-        self._specs = {spec.name: spec for spec in header.arrays}
+        self.specs = {spec.name: spec for spec in header.arrays}
         self._readers: dict[str, ShardReader | VideoReader] = {}
 
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
@@ -141,10 +141,12 @@ class ArchiveReader:
             StoreError: naming the array and what is damaged.
         """
         reader = self._reader(name)
-        if isinstance(reader, ShardReader):
-            with _named(name):
-                return reader.rows(start, stop)
-        return self.take(name, np.arange(start, stop))
+        if not isinstance(reader, ShardReader):
+            return self.take(name, np.arange(start, stop))
+        try:
+            return reader.rows(start, stop)
+        except OSError as error:
+            raise StoreError(f"{name}: {type(error).__name__}: {error}") from error
 
     def take(self, name: str, rows: np.ndarray) -> np.ndarray:
         """The listed rows of the array ``name``, in any order; see :meth:`rows`."""
@@ -154,7 +156,7 @@ class ArchiveReader:
 
     def read(self, names: Iterable[str]) -> Arrays:
         """The named arrays, whole; see :meth:`rows`."""
-        return {name: self.rows(name, 0, self._specs[name].shape[0]) for name in names}
+        return {name: self.rows(name, 0, self.specs[name].shape[0]) for name in names}
 
     def verify(self, spec: ArraySpec) -> None:
         """Read one array and compare it with its checksum.
@@ -172,7 +174,7 @@ class ArchiveReader:
     def _reader(self, name: str) -> ShardReader | VideoReader:
         reader = self._readers.get(name)
         if reader is None:
-            spec = self._specs[name]
+            spec = self.specs[name]
             with _named(name):
                 if spec.coding in VIDEOS:
                     encoded = self._blob.read_at(spec.offset, spec.nbytes)

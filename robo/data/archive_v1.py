@@ -20,7 +20,7 @@ class ArchiveReaderV1:
         """Nothing is read before it is asked for."""
         self.path = path
         self.header = header
-        self._specs = {spec.name: spec for spec in header.arrays}
+        self.specs = {spec.name: spec for spec in header.arrays}
 
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop`` (not included) of the array ``name``.
@@ -31,7 +31,7 @@ class ArchiveReaderV1:
         import zarr
         from zarr.storage import ZipStore
 
-        spec = self._specs[name]
+        spec = self.specs[name]
         try:
             with ZipStore(self.path, mode="r") as store:
                 stored = zarr.open_array(store, path=array_path(name), mode="r")
@@ -57,7 +57,7 @@ class ArchiveReaderV1:
 
     def read(self, names: Iterable[str]) -> Arrays:
         """The named arrays, whole; see :meth:`rows`."""
-        return {name: self.rows(name, 0, self._specs[name].shape[0]) for name in names}
+        return {name: self.rows(name, 0, self.specs[name].shape[0]) for name in names}
 
     def verify(self, spec: ArraySpec) -> None:
         """Read one array and compare it with its checksum.

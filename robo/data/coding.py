@@ -17,8 +17,9 @@ from robo.errors import StoreError
 
 Coding = Literal["lz4hc", "lz4", "zstd", "video", "video-lossless"]
 
-CHUNK_BYTES = 128 * 1024
-"""Largest uncompressed chunk (or one row): what a window reads in vain at either end."""
+CHUNK_BYTES = 200 * 1024
+"""Largest uncompressed chunk (or one row), four images of 128 x 128: what a window may read in vain
+at either end."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,13 @@ def decode(encoded: bytes, target: np.ndarray) -> None:
         raise ValueError(f"it cannot be decompressed ({error})") from error
 
 
-def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli), zarr's checksum."""
+@lru_cache(maxsize=1)
+def _crc32c() -> Any:
     import google_crc32c
 
-    return google_crc32c.value(data)
+    return google_crc32c.value
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli), zarr's checksum."""
+    return _crc32c()(data)

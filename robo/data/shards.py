@@ -104,7 +104,9 @@ class ShardReader:
         raw = blob.read_at(spec.offset + spec.nbytes - size - 4, size + 4) if size else b""
         if size and (len(raw) < size + 4 or crc32c(raw[:-4]) != int.from_bytes(raw[-4:], "little")):
             raise StoreError(f"{spec.name}: the index of its chunks is damaged")
-        self._index = np.frombuffer(raw[:size], "<u8").reshape(-1, 2).astype(np.int64)
+        index = np.frombuffer(raw[:size], "<u8").reshape(-1, 2)
+        # Plain numbers: a window costs a few of them, and arrays of two take longer.
+        self._offsets, self._sizes = index[:, 0].tolist(), index[:, 1].tolist()
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop`` (not included), a fresh array.
@@ -123,20 +125,21 @@ class ShardReader:
             return
         rows, stop = self.spec.chunk, start + len(out)
         first, last = start // rows, (stop - 1) // rows
-        begin = int(self._index[first, 0])
-        size = int(self._index[last].sum()) - begin
+        begin = self._offsets[first]
+        size = self._offsets[last] + self._sizes[last] - begin
         encoded = self._blob.read_at(self.spec.offset + begin, size)
         spare = None
         for chunk in range(first, last + 1):
-            low, high = chunk * rows, (chunk + 1) * rows
-            inside = start <= low and high <= stop
-            if not inside and spare is None:
+            low = chunk * rows
+            high = low + rows
+            if start <= low and high <= stop:
+                self._decode(encoded, begin, chunk, out[low - start : high - start])
+                continue
+            if spare is None:
                 spare = np.empty((rows, *self.spec.shape[1:]), self.dtype)
-            target = out[low - start : high - start] if inside else spare
-            self._decode(encoded, begin, chunk, target)  # type: ignore[arg-type]
-            if not inside:
-                a, b = max(low, start), min(high, stop)
-                out[a - start : b - start] = spare[a - low : b - low]  # type: ignore[index]
+            self._decode(encoded, begin, chunk, spare)
+            a, b = max(low, start), min(high, stop)
+            out[a - start : b - start] = spare[a - low : b - low]
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """The listed rows, in any order; each chunk is read once. See :meth:`rows`."""
@@ -147,8 +150,8 @@ class ShardReader:
         chunk_of = rows // self.spec.chunk
         spare = np.empty((self.spec.chunk, *self.spec.shape[1:]), self.dtype)
         for chunk in np.unique(chunk_of).tolist():
-            begin, size = self._index[chunk].tolist()
-            encoded = self._blob.read_at(self.spec.offset + begin, size)
+            begin = self._offsets[chunk]
+            encoded = self._blob.read_at(self.spec.offset + begin, self._sizes[chunk])
             self._decode(encoded, begin, chunk, spare)
             wanted = chunk_of == chunk
             out[wanted] = spare[rows[wanted] - chunk * self.spec.chunk]
@@ -163,9 +166,9 @@ class ShardReader:
         return value
 
     def _decode(self, encoded: bytes, begin: int, chunk: int, target: np.ndarray) -> None:
-        offset, size = self._index[chunk].tolist()
+        offset = self._offsets[chunk] - begin
         try:
-            decode(encoded[offset - begin : offset - begin + size], target)
+            decode(encoded[offset : offset + self._sizes[chunk]], target)
         except ValueError as error:
             low = chunk * self.spec.chunk
             high = min(low + self.spec.chunk, self.spec.shape[0])

@@ -92,7 +92,7 @@ class EpisodeStore:
         self.schema = self.folder.read_schema()
         self.manifest = self.folder.manifest()
         """The committed episodes' headers."""
-        self._readers: OrderedDict[tuple[int, str], Reader] = OrderedDict()
+        self._readers: OrderedDict[str, Reader] = OrderedDict()
         self._guard = threading.Lock()
         if mode == "a":
             self._clean()
@@ -175,8 +175,10 @@ class EpisodeStore:
             for spec in header.arrays
             if not spec.name.startswith("frames/") or spec.name[len("frames/") :] in wanted
         ]
-        with self._reading(index) as reader:
-            return assemble(header, reader.read(names))
+        try:
+            return assemble(header, self._reader(index).read(names))
+        except StoreError as error:
+            raise self._damaged(index, error) from error
 
     def rows(self, index: int, name: str, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop`` (not included) of one array of the episode at ``index``.
@@ -195,14 +197,16 @@ class EpisodeStore:
             IndexError: where there is no such episode, or the rows are outside of it.
             StoreError: where it has no such array, or these rows are damaged.
         """
-        shape = self._shape(index, name)
-        if not 0 <= start <= stop <= shape[0]:
+        reader, length = self._reader_of(index, name)
+        if not 0 <= start <= stop <= length:
             raise IndexError(
                 f"rows {start} to {stop} of {name} are outside of episode {index}, which has "
-                f"{shape[0]}"
+                f"{length}"
             )
-        with self._reading(index) as reader:
+        try:
             return reader.rows(name, start, stop)
+        except StoreError as error:
+            raise self._damaged(index, error) from error
 
     def take(self, index: int, name: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """The listed rows of one array of the episode at ``index``, in any order; see :meth:`rows`.
@@ -211,15 +215,17 @@ class EpisodeStore:
             IndexError: where there is no such episode, or a row is outside of it.
             StoreError: where it has no such array, or these rows are damaged.
         """
-        shape = self._shape(index, name)
+        reader, length = self._reader_of(index, name)
         wanted = np.asarray(rows, np.int64)
-        if wanted.size and not 0 <= wanted.min() <= wanted.max() < shape[0]:
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < length:
             raise IndexError(
                 f"rows {wanted.tolist()[:8]} of {name} are not all within episode {index}, which "
-                f"has {shape[0]}"
+                f"has {length}"
             )
-        with self._reading(index) as reader:
+        try:
             return reader.take(name, wanted)
+        except StoreError as error:
+            raise self._damaged(index, error) from error
 
     def info(self, index: int) -> EpisodeHeader:
         """All of an episode but its arrays, without opening its file.
@@ -303,23 +309,34 @@ class EpisodeStore:
         """Folder, mode and number of episodes."""
         return f"EpisodeStore({str(self.path)!r}, mode={self.mode!r}, episodes={len(self)})"
 
-    def _shape(self, index: int, name: str) -> tuple[int, ...]:
-        header = self.info(index)
-        for spec in header.arrays:
-            if spec.name == name:
-                return spec.shape
-        raise StoreError(
-            f"episode {index} of {self.path} has no array {name!r}; it has "
-            f"{[spec.name for spec in header.arrays]}"
-        )
+    def _reader_of(self, index: int, name: str) -> tuple[Reader, int]:
+        """The reader of an episode, and the rows of one of its arrays.
 
-    def _reading(self, index: int) -> _Reading:
-        return _Reading(self, operator.index(index) % max(1, len(self)))
+        Raises:
+            IndexError, StoreError: where there is no such episode or array, or no file.
+        """
+        try:
+            reader = self._reader(index)
+        except StoreError as error:
+            raise self._damaged(index, error) from error
+        spec = reader.specs.get(name)
+        if spec is None:
+            raise StoreError(
+                f"episode {index} of {self.path} has no array {name!r}; it has "
+                f"{list(reader.specs)}"
+            )
+        return reader, spec.shape[0]
+
+    def _damaged(self, index: int, error: StoreError) -> StoreError:
+        return StoreError(
+            f"episode {operator.index(index) % len(self)} of {self.path} is damaged "
+            f"({self.info(index).file}, {error}); the other episodes stay readable: skip this "
+            "one, or restore its file from a copy"
+        )
 
     def _reader(self, index: int) -> Reader:
         header = self.info(index)
-        # By file too: repair and migration put others in a number's place.
-        key = (index, header.file)
+        key = header.file
         with self._guard:
             reader = self._readers.get(key)
             if reader is not None and reader.header is header:
@@ -338,30 +355,6 @@ class EpisodeStore:
 
         with contextlib.suppress(StoreError, OSError):
             self.folder.clean(self.manifest)
-
-
-class _Reading:
-    """The reader of one episode, with its errors told as those of the store."""
-
-    def __init__(self, store: EpisodeStore, index: int) -> None:
-        self.store, self.index = store, index
-
-    def __enter__(self) -> Reader:
-        try:
-            return self.store._reader(self.index)
-        except StoreError as error:
-            raise self._told(error) from error
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, StoreError):
-            raise self._told(error) from error
-
-    def _told(self, error: StoreError) -> StoreError:
-        return StoreError(
-            f"episode {self.index} of {self.store.path} is damaged "
-            f"({self.store.info(self.index).file}, {error}); the other episodes stay readable: "
-            "skip this one, or restore its file from a copy"
-        )
 
 
 def verify_episode(folder: LocalFolder | RemoteFolder, header: EpisodeHeader) -> None:

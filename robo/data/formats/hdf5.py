@@ -121,6 +121,7 @@ class Hdf5Import:
         problem = _json(self._attributes.get("problem_info"))
         instruction = problem.get("language_instruction", "")
         environment = _json(self._attributes.get("env_args")).get("env_name", "")
+        environment = environment or str(self._attributes.get("env", ""))
         count = steps + 1
         return Episode(
             info=EpisodeInfo(
