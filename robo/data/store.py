@@ -322,8 +322,7 @@ class EpisodeStore:
         spec = reader.specs.get(name)
         if spec is None:
             raise StoreError(
-                f"episode {index} of {self.path} has no array {name!r}; it has "
-                f"{list(reader.specs)}"
+                f"episode {index} of {self.path} has no array {name!r}; it has {list(reader.specs)}"
             )
         return reader, spec.shape[0]
 

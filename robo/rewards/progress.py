@@ -34,8 +34,8 @@ def to_tensor(value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value if value.is_floating_point() else value.double()
     if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        return torch.as_tensor(value)
-    return torch.as_tensor(np.asarray(value, dtype=np.float64))
+        return torch.as_tensor(np.asarray(value, order="C"))
+    return torch.as_tensor(np.asarray(value, dtype=np.float64, order="C"))
 
 
 def hop(before: Any, after: Any) -> Tensor:

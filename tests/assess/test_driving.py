@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robo.assess.driving import driving_report, driving_table, route_summary
-from robo.errors import RoboError
+from robo.errors import RoboError, StoreError
 from robo.media.driving_video import RASTER, signal_trace, with_raster
 from robo.media.video import VideoError
 from robo.rewards.route_completion import RouteCompletionReward
@@ -79,10 +79,12 @@ def test_the_video_of_a_reward_that_looks_at_frames(tiny_clip) -> None:
 
     config = LanguageGoalConfig(clip=ClipConfig(model=str(tiny_clip)))
     reward, driven = FrameBaselineReward("roboclip", config), episode()
-    with pytest.raises(VideoError, match="looks at views"):
+    with pytest.raises(StoreError, match="camera views"):
         signal_trace(driven, reward)
     states = len(driven) + 1
-    pictures = np.random.default_rng(0).integers(0, 256, (states, 8, 8, 3), np.uint8)
+    assert reward.camera is not None
+    size = (states, reward.camera.height, reward.camera.width, 3)
+    pictures = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     driven.frames, driven.frame_step = {"bird": pictures}, np.arange(states)
     trace = signal_trace(driven, reward).check(len(driven))
     wanted = reward.encoder.images(pictures[1:]) @ reward.positive

@@ -68,7 +68,9 @@ class Broken(Memoryless):
     """NaN on the first episode."""
 
     def __call__(self, rollout):
-        paid = torch.where(rollout.episode == 0, torch.nan, rollout.success.float())
+        paid = torch.where(
+            rollout.episode == rollout.episode.min(), torch.nan, rollout.success.float()
+        )
         return RewardTerms(paid, {"paid": paid})
 
 

@@ -118,7 +118,7 @@ def test_hops_of_the_grm_are_marked(inputs: tuple[Path, Path]) -> None:
         (["--slow", "0"], "slow motion is 0"),
         (["--slow-steps", "9-3"], "expected events, all, or steps"),
         (["--rewards", "nonsense"], "nonsense"),
-        (["--rewards", "shaped:height"], "signal 'height', which the episode"),
+        (["--rewards", "shaped:height"], "signals ['height'], which the episode"),
     ],
 )
 def test_bad_settings(
