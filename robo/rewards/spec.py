@@ -2,8 +2,8 @@
 
 ``KIND``, ``KIND:ARGUMENT`` or ``KIND:ARGUMENT,option=value,...``. Kinds and options are those of
 :class:`~robo.rewards.config.RewardConfig`; the argument is the kind's main one (the GRM's
-folder), and an option of several numbers has colons between them. Further kinds, for comparisons, take a signal of the simulator or a GRM's folder as their
-progress:
+folder), and an option of several numbers has colons between them. Further kinds, for comparisons,
+take a signal of the simulator or a GRM's folder as their progress:
 
 * ``naive:progress``: success plus raw progress at every step;
 * ``raw:progress``: raw progress alone, the dense part of a wrapper;
