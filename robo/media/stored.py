@@ -88,7 +88,7 @@ def grm_hops(
 
     Args:
         episode: with the GRM's views.
-        grm: a :class:`~robo.rewards.grm.compact.CompactGRM`.
+        grm: a model of any kind that ``robo fit grm`` makes.
         mode: its anchor mode; modes without incremental hops take the hop between the progress
             of one frame and the next.
         stride: steps between two frames; None takes every stored one.
@@ -104,13 +104,13 @@ def grm_hops(
 
 
 def reward_hops(episode: Episode, reward: Any) -> HopTrack | None:
-    """The hops behind a reward that rests on a compact GRM, wrapped or not; None for others."""
+    """The hops behind a reward that rests on a GRM, wrapped or not; None for others."""
     from robo.rewards.grm.potential import GRMPotential
 
     seen: list[Any] = [reward]
     for part in seen:
         if isinstance(part, GRMPotential):
-            return grm_hops(episode, part.scorer.grm, part.mode, part.stride)
+            return grm_hops(episode, part.grm, part.mode, part.stride)
         for name in ("potential", "gold", "inner", "reward"):
             inner = getattr(part, name, None)
             found = list(inner.values()) if isinstance(inner, dict) else [inner]

@@ -79,7 +79,7 @@ def test_one_model_serves_several_tasks(several, stores, capsys):
     shown = [score_episode(grm, EpisodeStore(stores[k], "r")[0]).final for k in ("a", "b")]
     assert len(set(shown)) == 2
     potential = GRMPotential.load(several, task="test/B")
-    assert potential.scorer.grm.task == "test/B"
+    assert potential.grm.task == "test/B"
     result = run(capsys, "score", "--grm", several, "--store", stores["b"], "--stride", 1)
     assert result["episodes"] == 3
     assert "no reference frames" in refusal(

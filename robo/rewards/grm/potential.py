@@ -183,6 +183,7 @@ class GRMPotential:
         """
         if stride < 1:
             raise RoboError(f"GRM stride is {stride}, expected at least 1 step")
+        self.grm = grm
         self.scorer = make_scorer(grm, mode, device, max_batch)
         self.mode = self.scorer.mode
         self.stride = stride

@@ -200,6 +200,16 @@ def test_invalid_hops_keep_the_last_potential_and_are_counted(small_grm, stream,
     assert torch.equal(track.at_state[:, others], good.at_state[:, others])
 
 
+def test_rows_and_invalid_answers_are_counted_for_the_log(small_grm, stream):
+    from robo.rewards.shaping import ShapedReward
+    from robo.rewards.success import SuccessReward
+
+    potential = GRMPotential(small_grm, "backward", 3)
+    reward = ShapedReward(SuccessReward(), potential, 0.99)
+    reward(stream.cut(0, stream.steps))
+    assert reward.counts == {"rows": potential.rows, "invalid": 0} and potential.rows > 10
+
+
 def test_it_is_a_potential_with_the_models_camera(small_grm, stream, tmp_path):
     small_grm.save(tmp_path)
     potential = GRMPotential.load(tmp_path, stride=4)

@@ -178,7 +178,7 @@ def test_refreshing_by_command_line_settings(small_grm, demos, tmp_path):
     with EpisodeStore(tmp_path / "store" / "episodes") as store:
         for demo in demos:
             store.append(demo)
-    config = RewardConfig("grm", tmp_path / "grm", refresh_store=tmp_path / "store")
+    config = RewardConfig(kind="grm", grm=tmp_path / "grm", refresh_store=tmp_path / "store")
     reward = make_reward(config, 0.99, "keep")
     assert isinstance(reward.potential, RefreshedPotential)
     assert {"refreshes_accepted", "invalid", "rows"} <= reward.counts.keys()
