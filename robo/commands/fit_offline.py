@@ -38,7 +38,7 @@ class FitOffline:
     """Fit a policy to stored successes and failures, by advantage-weighted regression."""
 
     store: Path
-    """Episode store of one task with states and frames, or the run folder of robo collect."""
+    """Episodes of one task with states and camera frames: a store, or robo collect's run folder."""
     encoder: str
     """Video encoder that judges progress: a folder (robo fit video-encoder), vjepa2:ID,
     open_clip:MODEL:WEIGHTS, or pixels."""
