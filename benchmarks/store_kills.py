@@ -135,7 +135,7 @@ def round_of(options: Options, path: Path, number: int, rng: random.Random) -> d
 def kills(options: Options) -> dict[str, Any]:
     """All moments, each beginning with a store that grows on; new ones keep the looks short."""
     rng = random.Random(options.seed)
-    totals = dict.fromkeys(
+    totals: dict[str, Any] = dict.fromkeys(
         ("acknowledged", "visible", "lost", "broken", "wrong", "left_behind", "failures"), 0
     )
     for number in range(options.kills):

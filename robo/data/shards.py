@@ -71,7 +71,7 @@ def write_shard(
     index, position, checksum = [], 0, 0
     for start in range(0, array.shape[0] if array.size else 0, rows):
         part = np.ascontiguousarray(array[start : start + rows])
-        checksum = zlib.crc32(part.reshape(-1).view(np.uint8), checksum)
+        checksum = zlib.crc32(part.reshape(-1).view(np.uint8).data, checksum)
         if len(part) < rows:  # zarr's chunks are all of one shape
             padding = np.zeros((rows - len(part), *part.shape[1:]), part.dtype)
             part = np.concatenate([part, padding])
@@ -162,7 +162,7 @@ class ShardReader:
         value, length = 0, self.spec.shape[0]
         for start in range(0, length if self.chunks else 0, self.spec.chunk):
             part = self.rows(start, min(start + self.spec.chunk, length))
-            value = zlib.crc32(part.reshape(-1).view(np.uint8), value)
+            value = zlib.crc32(part.reshape(-1).view(np.uint8).data, value)
         return value
 
     def _decode(self, encoded: bytes, begin: int, chunk: int, target: np.ndarray) -> None:

@@ -71,6 +71,7 @@ class VideoReader:
             StoreError: where the video does not decode to them.
         """
         import av
+        from av.error import FFmpegError
 
         rows = np.asarray(rows, np.int64)
         out = np.empty((len(rows), *self.shape[1:]), np.uint8)
@@ -87,7 +88,7 @@ class VideoReader:
                         frame = next(frames)
                         position += 1
                     out[rows == row] = frame.to_ndarray(format="rgb24")
-        except (av.FFmpegError, StopIteration, ValueError) as error:
+        except (FFmpegError, StopIteration, ValueError) as error:
             raise StoreError(f"its video does not decode ({error})") from error
         return out
 

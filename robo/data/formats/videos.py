@@ -127,6 +127,7 @@ class VideoFolderImport:
 
     def _decode(self, file: Path) -> np.ndarray:
         import av
+        from av.error import FFmpegError
 
         images = []
         try:
@@ -136,7 +137,7 @@ class VideoFolderImport:
                         height, width = self.size or (frame.height, frame.width)
                         scaled = frame.reformat(width, height, "rgb24", interpolation="AREA")
                         images.append(scaled.to_ndarray())
-        except (av.FFmpegError, IndexError) as error:
+        except (FFmpegError, IndexError) as error:
             raise ValueError(f"{file.name} is no video ({error})") from error
         return np.stack(images) if images else np.zeros((0, 1, 1, 3), np.uint8)
 
@@ -168,6 +169,7 @@ def export_videos(
             signals = list(episode.signals.values())
             np.savez_compressed(
                 path / f"{name}.npz",
+                allow_pickle=False,
                 action=np.asarray(episode.action),
                 reward=np.asarray(episode.reward),
                 frame_step=np.asarray(episode.frame_step),

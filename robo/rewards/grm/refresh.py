@@ -187,7 +187,7 @@ class RefreshedPotential:
     def _frames_per_row(self) -> float:
         """States between two of the policy's frames, in the demonstrations' frames."""
         first = self.bank.demos[0]
-        rows = self.bank.first[first] + np.arange(self.bank.count[first])
+        rows = self.bank.first[first] + np.arange(int(self.bank.count[first]))
         spacing = float(np.median(np.diff(self.bank.step[rows]))) or 1.0
         return self.stride / spacing
 
