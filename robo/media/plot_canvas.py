@@ -209,6 +209,8 @@ class Plot:
             theme.draw_text(draw, (box.left - 8, y), tick_label(value), size, theme.MUTED, "rm")
         columns = max(2, int(box.width / (3.6 * size)))
         for step in round_values(0, self.steps, min(columns, self.steps + 1)):
+            if abs(step - round(step)) > 1e-9:
+                continue  # there is no half step
             x = round(float(self.x(step)))
             draw.line((x, box.bottom, x, box.bottom + 5), fill=theme.AXIS)
             at = (x, box.bottom + 8)
