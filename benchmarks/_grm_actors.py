@@ -12,9 +12,9 @@ WANDERS, STALLS = "wanders", "stalls"
 class Spoiled:
     """A scripted expert that at some step stops being one.
 
-    ``wanders``: from a random early step on it moves about at random. ``stalls``: it does the first
-    part of the task (all keyframes but the last), and then stands still. Its metadata say what
-    progress a person would grant: the keyframes passed, as a share.
+    ``wanders``: from a random early step on it moves about at random. ``stalls``: it does all
+    subtasks but the last, and then stands still. Its metadata say what progress a person would
+    grant: the subtasks done, and of the first one the share of its usual duration.
     """
 
     def __init__(self, expert: Any, kind: str, subtasks: int, early: int, seed: int) -> None:
@@ -77,7 +77,9 @@ class Spoiled:
         """What acted, and the progress granted."""
         granted = self.passed[env] / self.subtasks
         if self.kind == WANDERS:
-            granted = min(0.2, granted)
+            # It leaves within the first 80 % of the usual first subtask.
+            share = 0.8 * min(1.0, float(self.leave[env]) / max(1, self.early))
+            granted = share / self.subtasks
         elif self.subtasks == 1:
             granted = 0.5
         return {"kind": "failure", "actor": self.kind, "progress_ceiling": float(granted)}

@@ -103,7 +103,7 @@ def fit_models(run: Run, folder: Path) -> dict[str, Any]:
     for name, failures in (("Lift", FAILURES if count >= 30 else few), ("Reach", ()), ("Push", ())):
         record(
             Collect(
-                f"mujoco/{name}",
+                task=f"mujoco/{name}",
                 demonstrations=count,
                 failures=failures,
                 seed=100_000,

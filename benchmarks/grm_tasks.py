@@ -94,7 +94,7 @@ def record(run: Run, folder: Path) -> dict[str, Any]:
             counts["demonstrations"] = len(demos)
             for place, kind in enumerate((WANDERS, STALLS)):
                 base = seed + 10_000 * (place + 1)
-                early = int(np.median(first) * (0.8 if usual else 0.5))
+                early = max(3, int(np.median(first) * (0.8 if usual else 0.5)))
                 actor = Spoiled(make_expert(task, seed=base), kind, usual + 1, early, base)
                 made = _episodes(env, actor, base, False, run.settings["failures"])
                 store.extend(made)

@@ -122,9 +122,14 @@ class VLMBackbone:
         return parts
 
     def pair_images(self, pairs: PairBatch) -> tuple[list[Tensor], list[list[int]]]:
-        """The different images of a batch, and for each pair the eight that it shows."""
+        """The images of a batch, and for each pair the eight that it shows.
+
+        A frame that several pairs show is one image; with ``cache_images`` 0 each of them is an
+        image of its own.
+        """
         order = eight_images(list(pairs.frames), self.config.slots)
-        place: dict[tuple[str, int], int] = {}
+        shared = self.config.cache_images > 0
+        place: dict[tuple[str, int, int], int] = {}
         images: list[Tensor] = []
         rows = {
             name: getattr(pairs, name).tolist() for name in ("start", "goal", "before", "after")
@@ -132,13 +137,14 @@ class VLMBackbone:
         chosen: list[list[int]] = []
         for pair in range(len(pairs)):
             row = []
-            for role, view in order:
-                key = (view, rows[role][pair])
+            for slot, (role, view) in enumerate(order):
+                at = rows[role][pair]
+                key = (view, at, 0 if shared else 8 * pair + slot)
                 if key not in place:
                     place[key] = len(images)
                     picture = pairs.frames[view]
-                    blank = key[1] == NO_FRAME
-                    images.append(torch.full_like(picture[0], BLANK) if blank else picture[key[1]])
+                    blank = at == NO_FRAME
+                    images.append(torch.full_like(picture[0], BLANK) if blank else picture[at])
                 row.append(place[key])
             chosen.append(row)
         return images, chosen
