@@ -32,7 +32,7 @@ class Options:
     """Training episodes per driving town, and of lifting."""
     test_episodes: int = 48
     """Episodes per test."""
-    iterations: int = 1500
+    iterations: int = 2000
     """Training steps of a fit."""
     fit_minutes: float | None = None
     """Stop a fit after so long."""

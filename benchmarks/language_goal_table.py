@@ -61,7 +61,7 @@ class Options:
     """Steps between two frames."""
     episodes: int = 80
     """Episodes per town that the model is fitted on."""
-    iterations: int = 1500
+    iterations: int = 2000
     """Training steps of its fit."""
     workers: int = 1
     """Runs at a time."""

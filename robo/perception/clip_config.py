@@ -98,19 +98,19 @@ class ClipShape:
     """Pixels on each side of the square that it sees; resnet: a multiple of 32."""
     patch_size: int = 8
     """Transformer: pixels on each side of a patch."""
-    width: int = 16
+    width: int = 8
     """resnet: channels of the first stage (32 times as many come out); transformer: features."""
     layers: int = 1
     """Blocks; of each of the four stages of a resnet."""
     heads: int = 4
     """Attention heads of each tower."""
-    text_width: int = 64
+    text_width: int = 32
     """Features per token."""
-    text_layers: int = 2
+    text_layers: int = 1
     """Blocks of the text tower."""
     context_length: int = 32
     """Most tokens of a sentence, start and end included."""
-    embed_dim: int = 64
+    embed_dim: int = 32
     """Size of the common embedding."""
 
     def __post_init__(self) -> None:
@@ -167,11 +167,11 @@ class ClipFitConfig:
     """Model to go on from, as an open_clip name or a folder; empty starts from scratch."""
     start_pretrained: str = ""
     """Weights of a named start: a tag of open_clip, or a checkpoint file."""
-    iterations: int = 800
+    iterations: int = 2000
     """Training steps."""
-    batch_size: int = 64
+    batch_size: int = 32
     """Frames, and as many sentences, of a training step."""
-    learning_rate: float = 5e-3
+    learning_rate: float = 4e-3
     """Peak; it warms up over the first 5 % and falls to 0 by a half cosine. With start, 1e-5."""
     weight_decay: float = 0.05
     """Of AdamW."""

@@ -201,8 +201,9 @@ def train_sac(
         parameters: Any = earlier.get_parameters()
         model.set_parameters(parameters)
         model.num_timesteps = earlier.num_timesteps
-        # The buffer is empty: it is filled by the policy, not by random actions.
-        model.learning_starts = model.num_timesteps + min(config.batch_size, total_steps)
+        # The buffer is empty: it is filled by the policy first, not by random actions.
+        model.learning_starts = model.num_timesteps + config.batch_size
+        model.use_sde_at_warmup = True
     model.set_logger(configure(str(out / "metrics"), ["tensorboard"]))
     began = time.perf_counter()
     left = total_steps - model.num_timesteps
