@@ -87,8 +87,8 @@ def main(options: Options) -> None:
     shape = SHAPES[options.shape]
     torch.manual_seed(0)
     half = torch.device(options.device).type == "cuda"
-    model = VJEPA2Model(VJEPA2Config(**shape, pred_num_hidden_layers=1))
-    model = model.half() if half else model
+    model: Any = VJEPA2Model(VJEPA2Config(**shape, pred_num_hidden_layers=1))
+    model = model.to(torch.float16) if half else model
     encoder = VJEPA2Encoder(model, "random", ("front",), options.device, options.batch)
     if options.compiled:
         encoder.model = torch.compile(encoder.model)

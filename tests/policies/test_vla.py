@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def test_only_adapters_learn_from_groups(checkpoint: Path, tmp_path: Path):
 @pytest.mark.slow
 def test_action_tokens_are_the_last_of_the_vocabulary(checkpoint: Path):
     policy = make_policy(SPACE, ACTION, config(checkpoint, chunk=1), seed=0)
-    network = policy.network  # type: ignore[attr-defined]
+    network: Any = policy.network  # type: ignore[attr-defined]
     assert network.action_ids.tolist() == list(range(64 - BINS, 64))
     # By hand: the prompt (2x2 patches of the image in it), three placeholders, one forward pass.
     assert int((network.prompt == 2).sum()) == 4
