@@ -68,13 +68,13 @@ class DataVerify(_StoreCommand):
             episodes = len(store)
         for damage in damaged:
             line = f"episode {damage.episode} ({damage.file}): {damage.reason}"
-            console.print(line, style="red", markup=False)
+            console.print(line, style="red", markup=False, soft_wrap=True)
         if damaged:
             advice = "restore their files from a copy, or take them out with `robo data repair`"
-            told = f"{len(damaged)} of {episodes} episodes of {self.path} are damaged: {advice}"
-            console.print(told, markup=False)
+            line = f"{len(damaged)} of {episodes} episodes of {self.path} are damaged: {advice}"
         else:
-            console.print(f"{episodes} episodes of {self.path}: all whole")
+            line = f"{episodes} episodes of {self.path}: all whole"
+        console.print(line, markup=False, soft_wrap=True)  # a path is copied whole
         return {
             "ok": not damaged,
             "path": self.path,

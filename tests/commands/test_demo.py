@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from robo.cli import main
+from robo.commands.demo import FAILURES
 from robo.media import read_video
 
 
@@ -19,9 +20,12 @@ def demo(out: Path, *more: str) -> int:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One small demo for all tests."""
+    """One small demo for all tests, with a failure of each kind."""
     out = tmp_path_factory.mktemp("demo") / "run"
-    assert demo(out) == 0
+    kinds = tuple(f"{failure.partition(':')[0]}:1" for failure in FAILURES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("robo.commands.demo.FAILURES", kinds)
+        assert demo(out) == 0
     return out
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from robo.errors import RoboError
 from robo.rollout import CameraSchedule, EpisodeInfo
 from robo.sim.contract import Environment
+from robo.sim.mujoco.batch_vector import StepResult
 from robo.sim.mujoco.rendering import Profile, ViewRenderer
 from robo.sim.mujoco.simulation import SIGNALS
-from robo.sim.mujoco.vector import CAMERAS, MujocoVectorEnvironment, StepResult
+from robo.sim.mujoco.vector import CAMERAS, MujocoVectorEnvironment
 
 
 class MujocoEnvironment(Environment):

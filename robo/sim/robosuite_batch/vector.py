@@ -6,20 +6,18 @@ import copy
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
-from gymnasium.vector.utils import batch_space
 
-from robo.errors import RoboError
 from robo.rollout import CameraSchedule
-from robo.sim.contract import FrameRows
 from robo.sim.gl import import_mujoco
-from robo.sim.mujoco.rendering import PROFILES, Profile
-from robo.sim.mujoco.vector import MujocoVectorEnvironment
+from robo.sim.mujoco.batch_vector import BatchVectorEnvironment, check_settings
+from robo.sim.mujoco.rendering import Profile
 from robo.sim.robosuite.rendering import SceneRenderer
 from robo.sim.robosuite_batch.provider import ID
 from robo.sim.robosuite_batch.rules import HORIZON, LiftRules
 from robo.sim.robosuite_batch.scene import LiftScene, load_scene
 from robo.sim.robosuite_batch.simulation import EXTRAS, ROBOSUITE_STATE, SIGNALS, Simulations
+
+ACTION_SIZE = 7
 
 
 class StillRenderer:
@@ -47,7 +45,7 @@ class StillRenderer:
         self._renderer.close()
 
 
-class RobosuiteBatchEnvironment(MujocoVectorEnvironment):
+class RobosuiteBatchEnvironment(BatchVectorEnvironment):
     """robosuite's Lift for N environments; see :class:`~robo.sim.contract.VectorEnvironment`.
 
     Actions are robosuite's: ``[N, 7]`` in [-1, 1] (clipped): translation (times 5 cm), rotation
@@ -89,34 +87,13 @@ class RobosuiteBatchEnvironment(MujocoVectorEnvironment):
             RoboError: for less than one environment or step, or an unknown profile.
             MissingExtraError: robosuite is not installed.
         """
-        if min(num_envs, horizon) < 1:
-            raise RoboError(
-                f"{ID} got num_envs={num_envs} and horizon={horizon}, expected at least 1 each"
-            )
-        if profile not in PROFILES:
-            raise RoboError(
-                f"rendering profile {profile!r} does not exist, expected one of {PROFILES}"
-            )
+        check_settings(ID, num_envs, horizon, profile)
         scene = load_scene()
-        self.rules = LiftRules(scene, horizon)
-        self.task, self.instruction = ID, self.rules.instruction
-        self.num_envs, self.profile = num_envs, profile
-        self.provenance = {"rendering_profile": profile}
-        self.max_episode_steps = horizon
-        self.cameras = tuple(scene.cameras)
-        self.simulations = Simulations(self.rules, scene, num_envs, threads, extras)
-        self._generators = [np.random.default_rng(i) for i in range(num_envs)]
-        self._episode_seed = np.zeros(num_envs, np.int64)
-        self._schedule: CameraSchedule | None = None
-        self._pending: CameraSchedule | None = None
+        rules = LiftRules(scene, horizon)
+        simulations = Simulations(rules, scene, num_envs, threads, extras)
+        sizes = (ROBOSUITE_STATE + EXTRAS * extras, ACTION_SIZE)
+        super().__init__(ID, tuple(scene.cameras), rules, simulations, profile, sizes)
         self._still: StillRenderer | None = None
-        self._ready = False
-        size = ROBOSUITE_STATE + EXTRAS * extras
-        state = spaces.Box(-np.inf, np.inf, (size,), np.float32)
-        self.single_observation_space = spaces.Dict({"state": state})
-        self.single_action_space = spaces.Box(-1.0, 1.0, (7,), np.float32)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
 
     def frames_of(
         self, env: int, views: tuple[str, ...], height: int, width: int
@@ -131,14 +108,8 @@ class RobosuiteBatchEnvironment(MujocoVectorEnvironment):
         super().close_extras(**kwargs)
         self.simulations.close()
 
-    def _render(self, index: np.ndarray, final: np.ndarray, schedule: CameraSchedule) -> FrameRows:
-        shape = (len(index), schedule.height, schedule.width, 3)
-        views = {view: np.empty(shape, np.uint8) for view in schedule.views}
-        for row, env in enumerate(index):
-            images = self.frames_of(int(env), schedule.views, schedule.height, schedule.width)
-            for view, image in images.items():
-                views[view][row] = image
-        return FrameRows(views, np.asarray(index, np.int64), final)
+    def _draw(self, env: int, schedule: CameraSchedule) -> dict[str, np.ndarray]:
+        return self.frames_of(env, schedule.views, schedule.height, schedule.width)
 
     def _close_renderer(self) -> None:
         if self._still is not None:
