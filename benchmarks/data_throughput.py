@@ -148,9 +148,12 @@ def check(side: Side, episodes: list[Episode]) -> None:
 
 def loader(episodes: list[Episode], config: Config, work: Path) -> float:
     """Frame rows per second of the shuffled training input, batches of 32 windows."""
+    import torch  # before the clock starts
+
     from robo.data import EpisodeStore
     from robo.data.training import TrainingLoader, Windows
 
+    torch.set_num_threads(1)
     store = EpisodeStore(work / "store", mode="r")
     data = Windows([store], WINDOW, views=tuple(episodes[0].frames))
     batches = TrainingLoader(data, 32, threads=1)

@@ -44,7 +44,7 @@ class Options:
     """Random moments."""
     writers: int = 2
     """Processes that append."""
-    longest: float = 0.4
+    longest: float = 0.8
     """Seconds that writers live at most."""
     seed: int = 0
     """Of the moments."""
@@ -175,6 +175,7 @@ def media(options: Options) -> dict[str, Any]:
         whole = store.verify() == [] and all(
             equal(e, episode(int(e.info.seed or 0))) for e in store
         )
+        store.close()  # its open files would keep the file system from being unmounted
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         try:
             EpisodeStore(folder / "store").append(episode(5))
