@@ -17,9 +17,15 @@ class Spoiled:
     grant: the subtasks done, and of the first one the share of its usual duration.
     """
 
-    def __init__(self, expert: Any, kind: str, subtasks: int, early: int, seed: int) -> None:
-        """Spoil ``expert``; wandering begins within the first ``early`` steps."""
-        self.expert, self.kind, self.subtasks, self.early = expert, kind, subtasks, early
+    def __init__(self, expert: Any, kind: str, subtasks: int, usual: float, seed: int) -> None:
+        """Spoil ``expert``, whose first of ``subtasks`` takes ``usual`` steps.
+
+        Wandering begins within the first 80 % of it (30 % where it is the whole task); where it is
+        the whole task, standing still begins at 30 %.
+        """
+        self.expert, self.kind, self.subtasks = expert, kind, subtasks
+        self.part = 0.8 if subtasks > 1 else 0.3
+        self.early = max(3, round(self.part * usual))
         self.rng = np.random.default_rng((seed, 11))
         self.step = np.zeros(0, np.int64)
 
@@ -77,9 +83,8 @@ class Spoiled:
         """What acted, and the progress granted."""
         granted = self.passed[env] / self.subtasks
         if self.kind == WANDERS:
-            # It leaves within the first 80 % of the usual first subtask.
-            share = 0.8 * min(1.0, float(self.leave[env]) / max(1, self.early))
+            share = self.part * min(1.0, float(self.leave[env]) / max(1, self.early))
             granted = share / self.subtasks
         elif self.subtasks == 1:
-            granted = 0.5
+            granted = self.part
         return {"kind": "failure", "actor": self.kind, "progress_ceiling": float(granted)}

@@ -83,8 +83,9 @@ def record(run: Run, folder: Path) -> dict[str, Any]:
     options = {} if HORIZON[simulator] is None else {"horizon": HORIZON[simulator]}
     env = make_vec(task, 8 if simulator == "mujoco" else 1, **options)
     counts: Counter[str] = Counter()
+    style = ExpertStyle(noise=0.15)
     try:
-        expert = make_expert(task, ExpertStyle(noise=0.15), seed)
+        expert = make_expert(task, style, seed)
         demos = _episodes(env, expert, seed, True, run.settings["demonstrations"])
         usual = Counter(len(demo.keyframes) for demo in demos).most_common(1)[0][0]
         demos = [demo for demo in demos if len(demo.keyframes) == usual]
@@ -94,8 +95,8 @@ def record(run: Run, folder: Path) -> dict[str, Any]:
             counts["demonstrations"] = len(demos)
             for place, kind in enumerate((WANDERS, STALLS)):
                 base = seed + 10_000 * (place + 1)
-                early = max(3, int(np.median(first) * (0.8 if usual else 0.5)))
-                actor = Spoiled(make_expert(task, seed=base), kind, usual + 1, early, base)
+                other = make_expert(task, style, base)
+                actor = Spoiled(other, kind, usual + 1, float(np.median(first)), base)
                 made = _episodes(env, actor, base, False, run.settings["failures"])
                 store.extend(made)
                 counts[kind] = len(made)
