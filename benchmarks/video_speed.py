@@ -99,6 +99,9 @@ def plays(path: Path) -> bool | None:
         browser.open(path.as_uri())
         return browser.run(
             "const video = document.querySelector('video'); video.muted = true;"
+            # The file may still be opening: its duration is not known before.
+            "if (video.readyState < 1) await new Promise((known) => {"
+            " video.onloadedmetadata = known; video.onerror = known; setTimeout(known, 20000); });"
             "video.currentTime = video.duration - 0.2; await video.play();"
             "await new Promise((done) => { video.onended = done; setTimeout(done, 20000); });"
             "return video.ended && !video.error && video.videoWidth > 0;"

@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import torch._dynamo  # noqa: F401  crashes where an EGL context exists already: before any
 from hypothesis import HealthCheck, settings
 
 # No deadline: the first example of many tests compiles or imports something large.
