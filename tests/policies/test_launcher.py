@@ -85,12 +85,16 @@ def test_a_killed_rank_is_restarted_and_the_run_ends_right(tmp_path: Path) -> No
     assert result["steps"] == ITERATIONS * BATCH and result["iterations"] == ITERATIONS
     assert result["processes"] == 2 and result["exact_resume"]
     assert read_json(out / "result.json") == result
-    assert main([*TRAIN, "--out", str(tmp_path / "one")]) == 0
-    one, killed = (
-        load_file(folder / "policy" / "policy.safetensors") for folder in (tmp_path / "one", out)
+    # To the bit: one process against two differs by rounding, which 480 updates let grow
+    # (test_distributed compares those over 10).
+    assert main([*TRAIN, "--out", str(tmp_path / "unkilled"), "--nproc", "2"]) == 0
+    unkilled, killed = (
+        load_file(folder / "policy" / "policy.safetensors")
+        for folder in (tmp_path / "unkilled", out)
     )
-    for name, value in one.items():
-        np.testing.assert_allclose(killed[name], value, rtol=0, atol=1e-3, err_msg=name)
+    assert unkilled.keys() == killed.keys()
+    for name, value in unkilled.items():
+        np.testing.assert_array_equal(killed[name], value, err_msg=name)
 
 
 @pytest.mark.slow

@@ -209,7 +209,7 @@ def test_nothing_names_a_policy_before_the_end(tmp_path: Path) -> None:
     files = [path for path in out.rglob("*") if path.is_file()]
     seen = [*helpers.SEEN, "\n".join(said).encode(), *(str(path).encode() for path in files)]
     seen += [path.read_bytes() for path in files]
-    assert len(helpers.SEEN) >= 4 and b'"phase": "running"' in b"".join(helpers.SEEN)
+    assert len(helpers.SEEN) >= 4 and b'"phase":"running"' in b"".join(helpers.SEEN)
     for secret in (b"QuietFalcon", b"helper_policies", b"expert"):
         assert not [content for content in seen if secret in content]
     assert any("(policy) of (policy) broke" in entry["error"] for entry in judged(out))
