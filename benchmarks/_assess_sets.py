@@ -24,6 +24,9 @@ class Simulator:
     """Cameras that are recorded."""
     progress: str | None = None
     """Signal of true progress in [0, 1]; None where there is none."""
+    graded: bool = True
+    """Whether that signal takes values between 0 and 1: one that does not is the success itself,
+    and raw progress of it no naive reward."""
     failures: tuple[str, ...] = ()
     """Names of failing actors, see :func:`make_actor`."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -42,6 +45,7 @@ SIMULATORS = {
     "libero": Simulator(
         tasks=("libero/libero_object/0",),
         progress="goal_fraction",
+        graded=False,  # its goal is one predicate
         failures=("lazy 0.4", "lazy 0.7", "wander"),
     ),
     "carla-standin": Simulator(
@@ -356,5 +360,6 @@ def rewards_of(name: str, grm: str, clip: str) -> dict[str, str]:
     }
     if simulator.progress:
         found["route completion"] = f"route_completion:{simulator.progress}"
+    if simulator.progress and simulator.graded:
         found["naive, true progress"] = f"naive:{simulator.progress}"
     return found
