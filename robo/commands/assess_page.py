@@ -50,7 +50,7 @@ td.none, small { color: var(--muted); } td.number, th.number { text-align: right
 td.name { min-width: 150px; overflow-wrap: anywhere; } th { vertical-align: bottom; }
 .word { font-size: 11px; font-weight: 700; text-transform: uppercase; letter-spacing: .06em; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(400px, 1fr)); gap: 18px; }
-.charts h3 { overflow-wrap: anywhere; } .dot { fill-opacity: .65; }
+.charts h3, p { overflow-wrap: anywhere; } .dot { fill-opacity: .65; }
 td.shade { text-align: center; min-width: 64px; } .key { display: inline-block; width: 11px;
   height: 11px; border-radius: 3px; margin: 0 6px 0 14px; }
 """
