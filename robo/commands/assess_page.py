@@ -252,11 +252,11 @@ def _curves(assessed: dict[str, Any]) -> str:
 
 
 def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]], label: str) -> str:
-    """A square table, shaded by value."""
+    """A square table, shaded by value; columns go by the number of their row, names are long."""
     known = [v for row in matrix for v in row if v is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     rows = ""
-    for name, row in zip(names, matrix, strict=True):
+    for number, (name, row) in enumerate(zip(names, matrix, strict=True), start=1):
         cells = ""
         for value in row:
             if value is None:
@@ -267,8 +267,8 @@ def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]], labe
                 f"<td class=shade style='background: rgba(88,166,255,{0.55 * share:.2f})'>"
                 f"{value:.3f}</td>"
             )
-        rows += f"<tr>{_name(name)}{cells}</tr>"
-    columns = _columns([(name, "") for name in names])
+        rows += f"<tr>{_name(f'{number}. {name}')}{cells}</tr>"
+    columns = _columns([(str(number), "") for number in range(1, len(names) + 1)])
     return f"<table aria-label='{text(label)}'>{columns}<tbody>{rows}</tbody></table>"
 
 
