@@ -128,6 +128,14 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def digit(path: Path) -> None:
+    """Change one digit: a JSON file still reads."""
+    content = bytearray(path.read_bytes())
+    place = next(i for i in range(len(content) // 2, 0, -1) if content[i] in b"1234567")
+    content[place] += 1
+    path.write_bytes(content)
+
+
 DAMAGE = pytest.mark.parametrize("damage", [cut, flip, empty])
 
 
@@ -158,7 +166,7 @@ def test_corrupt_policy(damage: Callable, name: str, work: Path, refused: Refuse
     assert contents(work) == before
 
 
-@DAMAGE
+@pytest.mark.parametrize("damage", [cut, flip, empty, digit])
 @pytest.mark.parametrize("name", ["model.safetensors", "grm.json"])
 def test_corrupt_grm(damage: Callable, name: str, work: Path, refused: Refused) -> None:
     damage(work / "grm" / name)

@@ -54,7 +54,8 @@ def save_grm(grm: CompactGRM, folder: Path) -> None:
     text = json.dumps(description, indent=2) + "\n"
     write_together(
         {
-            folder / WEIGHTS: save(tensors, {"sha256": checksum(tensors)}),
+            # The description travels with the weights too: damage to either shows.
+            folder / WEIGHTS: save(tensors, {"sha256": checksum(tensors), "description": text}),
             folder / DESCRIPTION: text.encode(),
         }
     )
@@ -77,7 +78,8 @@ def load_grm(cls: type[CompactGRM], folder: Path) -> CompactGRM:
             )
     advice = "it is damaged or of another version: fit the GRM again"
     try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        text = (folder / DESCRIPTION).read_text(encoding="utf-8")
+        description = json.loads(text)
         if description["format"] != FORMAT or description["kind"] != "compact_grm":
             raise CheckpointError(
                 f"{folder / DESCRIPTION} has format {description['format']!r} and kind "
@@ -99,10 +101,12 @@ def load_grm(cls: type[CompactGRM], folder: Path) -> CompactGRM:
     try:
         with safe_open(folder / WEIGHTS, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            expected = (file.metadata() or {}).get("sha256")
-        # GRMs of early versions have no checksum.
-        if expected is not None and expected != checksum(tensors):
+            header = file.metadata() or {}
+        # GRMs of early versions have no checksum, or no copy of the description.
+        if header.get("sha256", (found := checksum(tensors))) != found:
             raise ValueError("its checksum is wrong")
+        if header.get("description", text) != text:
+            raise ValueError(f"its description is not that of {folder / DESCRIPTION}")
         weights = {
             name.removeprefix("weights."): value
             for name, value in tensors.items()
