@@ -10,7 +10,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import secrets
+import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
@@ -22,6 +24,8 @@ from robo.errors import RoboError
 
 LARGEST_REQUEST = 1_000_000
 """Bytes of a request's body, where a server does not say otherwise."""
+DRAIN_BYTES, DRAIN_SECONDS = 64_000_000, 5.0
+"""How much of a refused body is read and thrown away, so that its sender gets the answer."""
 POLICY = (
     "default-src 'none'; img-src 'self' data: blob:; media-src 'self'; style-src 'self' "
     "'unsafe-inline'; script-src 'self' 'unsafe-inline'; connect-src 'self'; base-uri 'none'; "
@@ -167,6 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not 0 < length <= self.server_.largest:
             self.close_connection = True
             self._reply(text_response("too large", 413))
+            self._drain()
             return
         body = self.rfile.read(length)
         if not self._is_local():
@@ -177,6 +182,25 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(text_response("nothing to change here", 405))
         else:
             self._guarded(self.server_.post, body)
+
+    def _drain(self) -> None:
+        """Throw away what the client still sends, for a while.
+
+        To close on bytes that nobody read resets the connection, and a client in the middle of
+        its body would see that in place of the answer.
+        """
+        try:
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(1.0)
+            until, left = time.monotonic() + DRAIN_SECONDS, DRAIN_BYTES
+            while left > 0 and time.monotonic() < until:
+                got = len(self.rfile.read1(65_536))
+                if not got:
+                    return
+                left -= got
+        except OSError:
+            return
 
     def _guarded(self, handler: Handler, body: bytes) -> None:
         parts = urlsplit(self.path)
