@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -150,9 +150,17 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "device": device,
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "mujoco", "numpy")},
+        **{name: _version(name) for name in ("torch", "mujoco", "numpy")},
         "date": date.today().isoformat(),
     }
+
+
+def _version(name: str) -> str | None:
+    """A package's version; None where it is not installed, as on a machine for large models."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

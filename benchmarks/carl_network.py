@@ -47,6 +47,13 @@ class Options:
     """Of the birdseye image."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """Of our layers; the plain loop is float32."""
+    epochs: int = 1
+    """Passes over the transitions."""
+    chunk: int = 256
+    """Images per forward and backward pass of ours."""
+    resident: bool = False
+    """The images lie on the device before the update begins, for both sides; without it ours are
+    in pinned memory where there is a GPU, as its collector keeps them."""
     compile: bool = False
     """torch.compile our loss; its first call is not timed."""
     repeats: int = 3
@@ -67,8 +74,13 @@ def rollout_of(options: Options) -> Rollout:
 
     def observation(*shape: int) -> dict[str, torch.Tensor]:
         numbers = {"state": STATE, "critic_state": CRITIC_STATE}
+        pixels = torch.from_numpy(draw.integers(0, 256, (*shape, *image), dtype=np.uint8))
+        if options.resident:
+            pixels = pixels.to(options.device)
+        elif options.device != "cpu":
+            pixels = pixels.pin_memory()
         return {
-            "birdseye": torch.from_numpy(draw.integers(0, 256, (*shape, *image), dtype=np.uint8)),
+            "birdseye": pixels,
             **{
                 key: torch.from_numpy(draw.standard_normal((*shape, width), dtype=np.float32))
                 for key, width in numbers.items()
@@ -114,7 +126,8 @@ def learner_of(options: Options) -> PPO:
     policy = make_policy(space, actions, network).to(options.device)
     config = PPOConfig(
         learning_rate=2.5e-4,
-        epochs=1,
+        epochs=options.epochs,
+        chunk_size=options.chunk,
         minibatch_size=options.minibatch,
         clip_range=0.1,
         value_clip=0.1,
@@ -143,7 +156,7 @@ def main(options: Options) -> None:
     plain = PlainLoop(options.channels, options.size, options.device)
     sides = {
         "ours": lambda: ours.update(rollout, terms),
-        PLAIN: lambda: plain.update(data, options.minibatch, 1),
+        PLAIN: lambda: plain.update(data, options.minibatch, options.epochs),
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for repeat in range(options.repeats + 1):
@@ -154,7 +167,7 @@ def main(options: Options) -> None:
             print(f"{name}: {took:.2f} s{'' if repeat else ' (not counted)'}", flush=True)
     batch = min(options.minibatch, 64 if options.device == "cpu" else options.minibatch)
     limit = convolution_limit(options.channels, options.size, batch, device=options.device)
-    bound = options.transitions * (limit["forward"] + limit["both"])
+    bound = options.transitions * (limit["forward"] + options.epochs * limit["both"])
     result = {
         "benchmark": "carl_network",
         "rows": [row_of(options, seconds, bound, limit)],
@@ -173,12 +186,13 @@ def row_of(
     scale = LARGE / options.transitions
     first = limit["forward"] * LARGE
     large_bound = first + LARGE_EPOCHS * limit["both"] * LARGE
-    values = limit["forward"] / (limit["forward"] + limit["both"])
+    values = limit["forward"] / (limit["forward"] + options.epochs * limit["both"])
     # The pass for the values is made once, the others once per epoch.
-    share = values + LARGE_EPOCHS * (1.0 - values)
+    share = (values + LARGE_EPOCHS * (1.0 - values)) / (values + options.epochs * (1.0 - values))
     return {
         "name": f"CaRL's network, {options.transitions} transitions of "
-        f"{options.channels}x{options.size}x{options.size}, minibatch {options.minibatch}, 1 epoch",
+        f"{options.channels}x{options.size}x{options.size}, minibatch {options.minibatch}, "
+        f"{options.epochs} epoch{'s' * (options.epochs > 1)}",
         "unit": "seconds per update",
         "lower_is_better": True,
         "ours": medians["ours"],

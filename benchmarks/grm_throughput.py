@@ -80,6 +80,8 @@ class Options:
     """Its batch sizes, in pairs."""
     device: str = "cpu"
     """Where both run."""
+    compile: bool = False
+    """torch.compile parts of the vision-language model, on a GPU."""
     tokenizer: str | None = None
     """Hugging Face id or folder of a Qwen tokenizer; None trains a small one in place, which
     changes the prompt's length but not the model."""
@@ -237,7 +239,11 @@ def random_vlm(options: Options, cache: int) -> Any:
         **ids,
     )
     choice = VLMConfig(
-        model="random", device=options.device, cache_images=cache, batch=max(options.vlm_batches)
+        model="random",
+        device=options.device,
+        cache_images=cache,
+        batch=max(options.vlm_batches),
+        compile=options.compile,
     )
     torch.manual_seed(0)
     torch.set_default_dtype(dtype_of(choice))

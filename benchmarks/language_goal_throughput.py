@@ -36,6 +36,8 @@ class Options:
     """Frames that go through at once."""
     seconds: float = 20.0
     """Time of each measurement."""
+    compile: bool = False
+    """torch.compile the layers, on a GPU."""
     threads: int = 1
     """Threads of torch on a CPU."""
     repeats: int = 3
@@ -64,10 +66,11 @@ def rate(encoder: Any, images: Any, seconds: float) -> float:
 
 def flops_of(encoder: Any, images: Any) -> float:
     """Floating point operations per frame, as torch counts them."""
+    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
-    with counter:
+    with counter, torch.compiler.set_stance("force_eager"):
         encoder.model.encode_image(encoder.prepare(images))
     return counter.get_total_flops() / len(images)
 
@@ -83,7 +86,7 @@ def measure(name: str, options: Options) -> dict[str, Any]:
 
     open_clip = open_clip_module()
     model = open_clip.create_model(name, precision="fp32", device=options.device)
-    config = ClipConfig(name, "", options.precision, options.batch)
+    config = ClipConfig(name, "", options.precision, options.batch, options.compile)
     encoder = ClipEncoder(model, open_clip.get_tokenizer(name), config, options.device)
     shape = (options.batch, *encoder.image_size, 3)
     images = torch.randint(0, 256, shape, dtype=torch.uint8)

@@ -61,7 +61,7 @@ class Options:
     repeats: int = 10
     """Timed batches, after two that are not."""
     compiled: bool = False
-    """torch.compile the network."""
+    """torch.compile the layers."""
     peak_tflops: float = 989.0
     """Peak of the device, dense half precision: 989 for an H100 SXM; 0 leaves the share out."""
     out: Path | None = None
@@ -82,6 +82,7 @@ def main(options: Options) -> None:
     import torch
     from transformers import VJEPA2Config, VJEPA2Model
 
+    from robo.perception.kernels import compile_layers
     from robo.perception.vjepa2 import VJEPA2Encoder
 
     shape = SHAPES[options.shape]
@@ -91,7 +92,7 @@ def main(options: Options) -> None:
     model = model.to(torch.float16) if half else model
     encoder = VJEPA2Encoder(model, "random", ("front",), options.device, options.batch)
     if options.compiled:
-        encoder.model = torch.compile(encoder.model)
+        compile_layers(encoder.model.encoder.layer, encoder.device)
     clips = [
         {"front": torch.randint(0, 256, (shape["frames_per_clip"], 256, 256, 3), dtype=torch.uint8)}
         for _ in range(options.batch)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from robo.errors import CheckpointError, MissingExtraError, RoboError
 from robo.perception.clip_config import ClipConfig, ImageSource
+from robo.perception.kernels import compile_layers, quick_attention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,6 +71,8 @@ class ClipEncoder:
         self.model.requires_grad_(False)
         self.tokenizer = tokenizer
         visual = self.model.visual
+        if config.compile and hasattr(visual, "transformer"):
+            compile_layers(visual.transformer.resblocks, self.device)
         size = visual.image_size
         self.image_size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
         """(height, width) of what the model sees."""
@@ -179,10 +182,13 @@ class ClipEncoder:
                 f"images have shape {tuple(images.shape)}, expected [rows, height, width, 3]"
             )
         size = self.config.batch_size
-        parts = [
-            _unit(self.model.encode_image(self.prepare(images[at : at + size], source)), "frames")
-            for at in range(0, len(images), size)
-        ]
+        with quick_attention(self.device):
+            parts = [
+                _unit(
+                    self.model.encode_image(self.prepare(images[at : at + size], source)), "frames"
+                )
+                for at in range(0, len(images), size)
+            ]
         if parts:
             return torch.cat(parts)
         width = self.texts(["nothing"]).shape[1]

@@ -32,6 +32,8 @@ class ClipConfig:
     """Of weights and arithmetic; bf16 is what a recent GPU is fast with."""
     batch_size: int = 64
     """Most images that go through the model at once."""
+    compile: bool = False
+    """torch.compile the layers of a vision transformer on a GPU; the first images wait for it."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""

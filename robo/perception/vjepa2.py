@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from robo.errors import CheckpointError, MissingExtraError
+from robo.perception.kernels import quick_attention
 from robo.perception.video import VideoEncoder, autocast, normalised_frames
+from robo.perception.vjepa2_rotary import share_rotary
 
 
 class VJEPA2Encoder(VideoEncoder):
@@ -32,6 +34,7 @@ class VJEPA2Encoder(VideoEncoder):
     ) -> None:
         """``model`` is moved to ``device`` and only evaluated; its config says size and frames."""
         config = model.config
+        share_rotary(model)
         self.model = model.to(device).eval().requires_grad_(False)
         self.name, self.views = name, tuple(views)
         self.frames, self.crop = int(config.frames_per_clip), int(config.crop_size)
@@ -81,7 +84,7 @@ class VJEPA2Encoder(VideoEncoder):
         videos = images.unflatten(0, (count * views, frames)).to(
             next(self.model.parameters()).dtype
         )
-        with autocast(self.device):
+        with autocast(self.device), quick_attention(self.device):
             tokens = self.model(pixel_values_videos=videos, skip_predictor=True).last_hidden_state
         return tokens.float().mean(dim=1).unflatten(0, (count, views)).flatten(1)
 

@@ -57,6 +57,8 @@ class VLMConfig:
     """Of the weights; auto: bfloat16 on a GPU, float32 on a CPU."""
     device: str = "cpu"
     """Torch device."""
+    compile: bool = False
+    """torch.compile the layers' perceptrons and norms on a GPU; the first pairs wait for it."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""

@@ -23,6 +23,7 @@ from robo.rewards.grm.score_text import parse_score
 from robo.rewards.grm.vlm.features import FeatureCache, ImageFeatures
 from robo.rewards.grm.vlm.grammar import TokenGrammar, score_tree
 from robo.rewards.grm.vlm.inputs import Part, PromptTokens, TokenizedPrompt, model_inputs
+from robo.rewards.grm.vlm.speed import compile_parts, quicken
 from robo.rewards.grm.vlm_config import VLMConfig
 
 BLANK = 128
@@ -41,6 +42,9 @@ class VLMBackbone:
             RoboError: a tokenizer that cannot spell scores, a bad prompt file.
         """
         self.config, self.model, self.processor = config, model, processor
+        quicken(self.inner)
+        if config.compile:
+            compile_parts(self.inner)
         self.prompt = Prompt.read(config.prompt_file)
         self.grammar = TokenGrammar(processor.tokenizer)
         self.tree = score_tree(processor.tokenizer, self.grammar)

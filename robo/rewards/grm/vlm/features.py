@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from robo.errors import RoboError
@@ -79,9 +80,14 @@ class FeatureCache:
         Raises:
             RoboError: an image that the budget does not fit, as one of 1 x 2000 pixels.
         """
-        channels_first = [image.permute(2, 0, 1) for image in images]
+        device = self.model.device
+        if len({image.shape for image in images}) == 1:  # one transfer in place of many
+            images = list(torch.stack(images).to(device))
+        channels_first = [image.to(device).permute(2, 0, 1) for image in images]
         try:
-            ready = self.images(images=channels_first, size=self.pixels, return_tensors="pt")
+            ready = self.images(
+                images=channels_first, size=self.pixels, return_tensors="pt", device=device
+            )
         except ValueError as error:
             raise RoboError(f"an image cannot be shown to the model: {error}") from error
         grid = ready["image_grid_thw"]
@@ -100,9 +106,8 @@ class FeatureCache:
         found: list[ImageFeatures] = []
         for first in range(0, len(images), ENCODED_AT_ONCE):
             pixels, grid = self.prepare(images[first : first + ENCODED_AT_ONCE])
-            device = self.model.device
             output = self.model.get_image_features(
-                pixels.to(device), grid.to(device), return_dict=True
+                pixels, grid.to(self.model.device), return_dict=True
             )
             deep = getattr(output, "deepstack_features", None) or []
             found.extend(
