@@ -69,9 +69,12 @@ def flops_of(encoder: Any, images: Any) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    # The quick way of nn.MultiheadAttention is one operation, which the counter does not know.
+    torch.backends.mha.set_fastpath_enabled(False)
     counter = FlopCounterMode(display=False)
     with counter, torch.compiler.set_stance("force_eager"):
         encoder.model.encode_image(encoder.prepare(images))
+    torch.backends.mha.set_fastpath_enabled(True)
     return counter.get_total_flops() / len(images)
 
 

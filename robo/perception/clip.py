@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from robo.errors import CheckpointError, MissingExtraError, RoboError
 from robo.perception.clip_config import ClipConfig, ImageSource
+from robo.perception.clip_speed import direct_attention
 from robo.perception.kernels import compile_layers, quick_attention
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class ClipEncoder:
         self.tokenizer = tokenizer
         visual = self.model.visual
         if config.compile and hasattr(visual, "transformer"):
+            direct_attention(visual.transformer.resblocks)
             compile_layers(visual.transformer.resblocks, self.device)
         size = visual.image_size
         self.image_size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)

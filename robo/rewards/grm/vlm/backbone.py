@@ -23,6 +23,7 @@ from robo.rewards.grm.score_text import parse_score
 from robo.rewards.grm.vlm.features import FeatureCache, ImageFeatures
 from robo.rewards.grm.vlm.grammar import TokenGrammar, score_tree
 from robo.rewards.grm.vlm.inputs import Part, PromptTokens, TokenizedPrompt, model_inputs
+from robo.rewards.grm.vlm.positions import PromptPositions
 from robo.rewards.grm.vlm.speed import compile_parts, quicken
 from robo.rewards.grm.vlm_config import VLMConfig
 
@@ -51,6 +52,7 @@ class VLMBackbone:
         self.features = FeatureCache(
             self.inner, processor, config.min_pixels, config.max_pixels, config.cache_images
         )
+        self.positions = PromptPositions(self.inner.model.get_rope_index)
         self._whole = PromptTokens(processor, ())
         self._begun = PromptTokens(processor, self.tree.forced)
         check_slots(config.slots)
@@ -230,12 +232,14 @@ class VLMBackbone:
         cache = DynamicCache(config=self.inner.config.get_text_config())
         name = _cache_name(type(model.language_model))
         plain = {key: value for key, value in inputs.items() if key != "attention_mask"}
-        prompt = model(**plain, **{name: cache}, use_cache=True).last_hidden_state
+        places, delta = self.positions(inputs["mm_token_type_ids"], inputs["image_grid_thw"])
+        prompt = model(
+            **plain, position_ids=places, **{name: cache}, use_cache=True
+        ).last_hidden_state
         count, length = inputs["input_ids"].shape
         device = prompt.device
         nodes = self.tree.token[1:].to(device)
         embedding = self.inner.get_input_embeddings()(nodes)
-        delta = model.rope_deltas.to(device).reshape(-1, 1)
         position = (length - 1 + self.tree.depth[1:].to(device) + delta).expand(3, count, -1)
         sees = self.tree.attention(length).to(device)
         mask = torch.zeros(sees.shape, dtype=embedding.dtype, device=device)

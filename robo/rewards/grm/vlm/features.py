@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robo.errors import RoboError
+from robo.rewards.grm.vlm.positions import PatchPositions
 
 ENCODED_AT_ONCE = 64
 """Images per pass of the visual encoder."""
@@ -36,6 +39,14 @@ def image_hash(image: Tensor) -> bytes:
     ).digest()
 
 
+def image_hashes(images: list[Tensor]) -> list[bytes]:
+    """Digests of images, by threads where there are many: hashlib lets others work meanwhile."""
+    if len(images) < 16:
+        return [image_hash(image) for image in images]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(image_hash, images))
+
+
 class FeatureCache:
     """Visual features of images, the newest used ones kept."""
 
@@ -45,6 +56,7 @@ class FeatureCache:
         """Encode by ``model`` after ``processor.image_processor``; keep ``size`` images."""
         self.model, self.images = model, processor.image_processor
         self.pixels = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
+        self.places = PatchPositions(model.model.visual)
         self.size = size
         self.hits = self.misses = 0
         self._kept: OrderedDict[bytes, ImageFeatures] = OrderedDict()
@@ -61,7 +73,7 @@ class FeatureCache:
         if self.size == 0:
             self.misses += len(images)
             return self._encode(images)
-        keys = [image_hash(image) for image in images]
+        keys = image_hashes(images)
         new = {key: image for key, image in zip(keys, images, strict=True) if key not in self._kept}
         self.misses += len(new)
         self.hits += len(images) - len(new)
@@ -106,9 +118,8 @@ class FeatureCache:
         found: list[ImageFeatures] = []
         for first in range(0, len(images), ENCODED_AT_ONCE):
             pixels, grid = self.prepare(images[first : first + ENCODED_AT_ONCE])
-            output = self.model.get_image_features(
-                pixels, grid.to(self.model.device), return_dict=True
-            )
+            places = self.places(grid, self.model.device)
+            output = self.model.get_image_features(pixels, grid, return_dict=True, **places)
             deep = getattr(output, "deepstack_features", None) or []
             found.extend(
                 ImageFeatures(

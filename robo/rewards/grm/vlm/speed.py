@@ -19,9 +19,6 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from robo.perception.kernels import compile_layers
 
-PACKED = "robo_packed_flash"
-"""Name of the attention; transformers hands whole sequences to names that contain ``flash``."""
-
 Linear = tuple[Tensor, Tensor | None]
 """Weight and bias."""
 
@@ -30,11 +27,9 @@ _groups: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 def quicken(model: Any) -> None:
     """Let the visual encoder of a Qwen2.5-VL or Qwen3-VL model use both, in place."""
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(PACKED, packed_attention)
     visual = model.model.visual
-    visual.config._attn_implementation = PACKED
+    for block in visual.blocks:
+        block.attn.forward = PackedAttention(block.attn)
     embed = visual.patch_embed
     embed.forward = partial(embed_patches, embed.proj)
 
@@ -49,7 +44,9 @@ def compile_parts(model: Any) -> None:
         return
     blocks, layers = model.model.visual.blocks, model.model.language_model.layers
     parts: list[Any] = []
+    turning = torch.compile(turn)
     for block in blocks:
+        block.attn.forward = PackedAttention(block.attn, turning)
         parts += [block.norm1, block.norm2]
         if PaddedPerceptron.helps(block.mlp):
             block.mlp.forward = PaddedPerceptron(block.mlp, torch.compile(gated))
@@ -122,49 +119,64 @@ def embed_patches(projection: Any, patches: Tensor) -> Tensor:
     return linear(patches.to(weight.dtype), weight.flatten(1), projection.bias)
 
 
-def packed_attention(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None = None,
-    *,
-    cu_seq_lens_q: Tensor,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """Attention inside each of several sequences that stand one behind the other.
+def turn(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotary embedding of ``[L, H, E]`` by ``[L, E]`` each, in single precision."""
+    wide = states.float()
+    first, second = wide.chunk(2, dim=-1)
+    turned = torch.cat((-second, first), dim=-1)
+    cosine, sine = cosine.float().unsqueeze(-2), sine.float().unsqueeze(-2)
+    return (wide * cosine + turned * sine).to(states.dtype)
+
+
+class PackedAttention:
+    """Self-attention inside each of several images or windows that stand one behind the other."""
+
+    def __init__(self, layer: Any, turn: Callable[..., Tensor] = turn) -> None:
+        """Stand in for the forward of ``layer``, an attention of a visual encoder."""
+        self.layer, self.turn = layer, turn
+
+    def __call__(
+        self,
+        hidden_states: Tensor,
+        cu_seqlens: Tensor,
+        position_embeddings: tuple[Tensor, Tensor],
+        **_: Any,
+    ) -> Tensor:
+        """``[L, D]`` to ``[L, D]``; ``cu_seqlens`` says where sequences begin, and the end."""
+        layer = self.layer
+        joined = layer.qkv(hidden_states).unflatten(-1, (3, layer.num_heads, -1))
+        query, key, value = joined.unbind(1)
+        query, key = (self.turn(each, *position_embeddings) for each in (query, key))
+        seen = attend_packed(query, key, value, cu_seqlens, layer.scaling)
+        return layer.proj(seen.flatten(1))
+
+
+def attend_packed(
+    query: Tensor, key: Tensor, value: Tensor, ends: Tensor, scaling: float | None = None
+) -> Tensor:
+    """Attention inside each sequence.
 
     Args:
-        module: the layer, not used.
-        query: ``[1, H, L, E]``.
+        query: ``[L, H, E]``.
         key: the same.
         value: the same.
-        attention_mask: None; the sequences are whole.
-        cu_seq_lens_q: int32 ``[S + 1]``, where each sequence begins, and the end.
+        ends: int32 ``[S + 1]``, where each sequence begins, and the end.
         scaling: of the scores.
-        dropout: probability.
 
     Returns:
-        ``[1, L, H, E]``, and no weights.
+        ``[L, H, E]``.
     """
-    query, key, value = query[0], key[0], value[0]
     out = torch.empty_like(query)
-    for length, places in same_lengths(cu_seq_lens_q):
-        heads, total, size = query.shape
+    for length, places in same_lengths(ends):
+        parts = [
+            (each if places is None else each[places]).unflatten(0, (-1, length)).transpose(1, 2)
+            for each in (query, key, value)
+        ]
+        done = scaled_dot_product_attention(*parts, scale=scaling).transpose(1, 2).flatten(0, 1)
         if places is None:
-            parts = [each.view(heads, -1, length, size) for each in (query, key, value)]
-        else:
-            parts = [each[:, places].view(heads, -1, length, size) for each in (query, key, value)]
-        done = scaled_dot_product_attention(
-            *(part.transpose(0, 1) for part in parts), dropout_p=dropout, scale=scaling
-        ).transpose(0, 1)
-        if places is None:
-            out = done.reshape(heads, total, size)
-        else:
-            out[:, places] = done.reshape(heads, -1, size)
-    return out.transpose(0, 1)[None], None
+            return done
+        out[places] = done
+    return out
 
 
 def same_lengths(ends: Tensor) -> list[tuple[int, Tensor | None]]:
