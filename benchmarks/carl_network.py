@@ -173,7 +173,9 @@ def main(options: Options) -> None:
         "rows": [row_of(options, seconds, bound, limit)],
         "limit": limit,
         "threads": options.threads,
-        "machine": machine(options.device),
+        "machine": machine(
+            options.device if options.device == "cpu" else torch.cuda.get_device_name()
+        ),
     }
     publish(result, options.out)
 

@@ -134,7 +134,7 @@ def main(options: Options) -> None:
             "rows": rows,
             "wanted": {"ratio_on_cpu": WANTED_RATIO, "utilisation_of_bigG": WANTED_UTILISATION},
             "threads": options.threads,
-            "machine": machine(options.device),
+            "machine": machine(rows[0].get("card", options.device)),
         },
         options.out,
     )

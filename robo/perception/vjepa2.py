@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from robo.errors import CheckpointError, MissingExtraError
-from robo.perception.kernels import quick_attention
+from robo.perception.kernels import compile_layers, quick_attention
 from robo.perception.video import VideoEncoder, autocast, normalised_frames
 from robo.perception.vjepa2_rotary import share_rotary
 
@@ -48,8 +48,11 @@ class VJEPA2Encoder(VideoEncoder):
         views: tuple[str, ...] = ("front",),
         device: str | torch.device = "cpu",
         max_batch: int = 4,
+        compiled: bool = True,
     ) -> VJEPA2Encoder:
         """Load by an id of the Hugging Face hub (facebook/vjepa2-vitg-fpc64-384) or a folder.
+
+        ``compiled``: torch.compile its layers where ``device`` is a GPU.
 
         Raises:
             MissingExtraError: transformers is not installed.
@@ -73,9 +76,11 @@ class VJEPA2Encoder(VideoEncoder):
                 "folder with config.json and model.safetensors, or an id that this machine can "
                 "download, such as facebook/vjepa2-vitl-fpc64-256"
             ) from error
-        return cls(
-            model, f"vjepa2:{_fingerprint(model)}:{'+'.join(views)}", views, device, max_batch
-        )
+        name = f"vjepa2:{_fingerprint(model)}:{'+'.join(views)}"
+        encoder = cls(model, name, views, device, max_batch)
+        if compiled:
+            compile_layers(model.encoder.layer, encoder.device)
+        return encoder
 
     def forward(self, batch: Tensor) -> Tensor:
         """Means over all tokens, of every view by itself."""

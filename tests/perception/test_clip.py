@@ -177,3 +177,17 @@ def test_settings_out_of_range():
     ):
         with pytest.raises(ClipConfigError):
             ClipShape(**settings)
+
+
+def test_direct_attention_gives_what_multihead_attention_gives() -> None:
+    from robo.perception.clip_speed import direct_attention
+
+    torch.manual_seed(0)
+    block = open_clip.transformer.ResidualAttentionBlock(32, 4).eval()
+    states, mask = torch.randn(2, 5, 32), torch.full((5, 5), float("-inf")).triu(1)
+    with torch.no_grad():
+        wanted = [block(states), block(states, attn_mask=mask), block(states, states, states)]
+        direct_attention([block])
+        found = [block(states), block(states, attn_mask=mask), block(states, states, states)]
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

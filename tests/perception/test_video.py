@@ -186,3 +186,34 @@ def test_open_clip_averages_unit_embeddings_of_frames():
     parts = [{"front": clips[0]["front"][:end]} for end in (2, 4, 9)]
     parts += [{"front": clips[1]["front"][:end]} for end in (1, 2)]
     assert_close(windows, encoder.embed(parts), atol=1e-5, rtol=1e-4)
+
+
+def test_one_rotary_table_gives_what_transformers_gives() -> None:
+    from transformers import VJEPA2Config, VJEPA2Model
+
+    from robo.perception.vjepa2_rotary import share_rotary
+
+    torch.manual_seed(0)
+    config = VJEPA2Config(
+        hidden_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        mlp_ratio=4.0,
+        crop_size=64,
+        frames_per_clip=4,
+        pred_num_hidden_layers=1,
+    )
+    model = VJEPA2Model(config).eval()
+    for frames in (4, 2):
+        videos = torch.randn(2, frames, 3, 64, 64)
+        model.encoder.layer[0].attention.__dict__.pop("apply_rotary_embeddings", None)
+        model.encoder.layer[1].attention.__dict__.pop("apply_rotary_embeddings", None)
+        with torch.no_grad():
+            wanted = model(pixel_values_videos=videos, skip_predictor=True).last_hidden_state
+            share_rotary(model)
+            found = [
+                model(pixel_values_videos=videos, skip_predictor=True).last_hidden_state
+                for _ in range(2)
+            ]
+        for one in found:
+            torch.testing.assert_close(one, wanted, rtol=1e-4, atol=1e-5)
