@@ -168,11 +168,12 @@ def attend_packed(
     """
     out = torch.empty_like(query)
     for length, places in same_lengths(ends):
-        parts = [
+        query_part, key_part, value_part = (
             (each if places is None else each[places]).unflatten(0, (-1, length)).transpose(1, 2)
             for each in (query, key, value)
-        ]
-        done = scaled_dot_product_attention(*parts, scale=scaling).transpose(1, 2).flatten(0, 1)
+        )
+        done = scaled_dot_product_attention(query_part, key_part, value_part, scale=scaling)
+        done = done.transpose(1, 2).flatten(0, 1)
         if places is None:
             return done
         out[places] = done
