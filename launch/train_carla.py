@@ -38,6 +38,7 @@ from robo.policies.sac_config import SacConfig
 from robo.policies.train_config import TrainConfig
 from robo.rewards.config import RewardConfig
 from robo.rewards.language_config import LanguageGoalConfig
+from robo.sim.in_process import available_cores
 from robo.storage import write_json
 
 
@@ -72,8 +73,10 @@ class Config:
     """Environment steps, over all environments; None takes the preset's."""
     seed: int = 0
     """Decides initial parameters, training routes and every sample."""
-    selection_seeds: str = "9000-9009"
-    """Routes that select the best policy."""
+    selection_seeds: str = "9000-9023"
+    """Routes that select the best policy; ten are too few to tell two apart."""
+    evaluations: int = 6
+    """Times in a run that the selection routes are driven."""
     report_seeds: str = "5000-5009"
     """Routes of the evaluation before and after training; training has seen none of them."""
     towns: tuple[str, ...] = ()
@@ -111,7 +114,8 @@ def training(config: Config) -> TrainConfig:
             language=config.language,
             device=config.device,
         ),
-        evaluate_every_steps=max(total // 12, 1),
+        evaluate_every_steps=max(total // max(config.evaluations, 1), 1),
+        update_threads=1 if config.processes.several else min(2, available_cores()),
         evaluate_seeds=config.selection_seeds,
         evaluate_metric="route_completion",
     )

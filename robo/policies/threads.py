@@ -6,6 +6,9 @@ With small networks more threads are slower: on two shared cores PPO with torch'
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -20,3 +23,17 @@ def set_threads(count: int = 1) -> None:
         raise ValueError(f"thread count {count} must be at least 1")
     torch.set_num_threads(count)
     threadpool_limits(limits=count)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch use ``count`` threads inside, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    if count == before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NOT_COMPARED = (
     "total_steps",
     "threads",
+    "update_threads",
     "backend",
     "device",
     "groups",
@@ -72,6 +73,9 @@ class TrainConfig:
     states are faster on a CPU."""
     threads: int = 1
     """Threads of torch and BLAS; 1 is fastest for small networks."""
+    update_threads: int | None = None
+    """Threads during updates, while simulators rest: as many as cores pay off for convolutions;
+    None: as threads."""
     start_from: Path | None = None
     """Policy or run folder whose policy is the start (a cloned one, say); None: from scratch."""
     evaluate_every_steps: int = 40_000
@@ -94,6 +98,8 @@ class TrainConfig:
         for name in (*names, "groups", "threads", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise RoboError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.update_threads is not None and self.update_threads < 1:
+            raise RoboError(f"update_threads is {self.update_threads}, expected at least 1")
         if (self.group_size > 0) != (self.ppo.advantage == "group"):
             raise RoboError(
                 f"group_size is {self.group_size} with --ppo.advantage {self.ppo.advantage}; "

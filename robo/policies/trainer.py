@@ -47,7 +47,7 @@ from robo.policies.ppo import PPO
 from robo.policies.rank_checkpoint import load_run, save_run
 from robo.policies.run_folder import RunFolder
 from robo.policies.selection import rank_of, selection_score, share_of_seeds
-from robo.policies.threads import set_threads
+from robo.policies.threads import set_threads, torch_threads
 from robo.policies.train_config import NOT_COMPARED, TrainConfig, check_parts
 from robo.rewards.base import Reward
 from robo.rollout import RewardTerms, Rollout
@@ -211,7 +211,8 @@ class Trainer:
         terms = self.reward(rollout)
         rewarded = time.perf_counter()
         rewards = reward_metrics(rollout, terms)
-        learned = self.ppo.update(rollout, terms, 1.0 - self.step / self.config.total_steps)
+        with torch_threads(self.config.update_threads or self.config.threads):
+            learned = self.ppo.update(rollout, terms, 1.0 - self.step / self.config.total_steps)
         updated = time.perf_counter()
         seconds = {
             "collect": collected.seconds,

@@ -289,3 +289,15 @@ def test_two_ranks_give_the_parameters_of_one(tmp_path):
         torch.testing.assert_close(two["flat"], one["flat"], rtol=0, atol=1e-8)
         for name in ("policy_loss", "approximate_kl", "gradient_norm"):
             assert two["metrics"][name] == pytest.approx(one["metrics"][name], abs=1e-6)
+
+
+def test_threads_of_updates_are_given_back() -> None:
+    from robo.policies.threads import torch_threads
+
+    before = torch.get_num_threads()
+    with torch_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with pytest.raises(RuntimeError, match="broken"), torch_threads(before + 1):
+        raise RuntimeError("broken")
+    assert torch.get_num_threads() == before
