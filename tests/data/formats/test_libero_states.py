@@ -95,7 +95,7 @@ def test_states_show_what_was_recorded_on_another_machine(recorded, tmp_path):
     for view in VIEWS:
         got, seen = shown.frames[view], frames[view]
         # MJCF rounds lengths to six digits, and the recording shows the last substep but one.
-        assert max(apart(got[step], seen[step]) for step in range(STEPS)) < 2.5
+        assert max(apart(got[step], seen[step]) for step in range(STEPS)) < 4
         assert np.argmin([apart(got[STEPS - 1], image) for image in seen]) == STEPS - 1
         assert apart(got[0], seen[STEPS - 1]) > 2 * apart(got[0], seen[0])
 
