@@ -1,9 +1,9 @@
 """How arrays are stored: named codings, their zarr codecs, and the code that runs them.
 
 Measured on camera views of 128 x 128 (``benchmarks/data_throughput.py``): on rendered frames
-LZ4-HC is read a little faster than plain LZ4 and takes two thirds of the space, but is written at a
-third of the speed. On frames with sensor noise plain LZ4 is read half as fast again, and LZ4-HC is
-slow to write: choose ``lz4`` for those.
+LZ4-HC is read a third faster than plain LZ4 and takes two thirds of the space, but is written at a
+quarter of the speed. On frames with sensor noise plain LZ4 is read half as fast again, and LZ4-HC
+is slow to write: choose ``lz4`` for those.
 """
 
 from __future__ import annotations
