@@ -3,7 +3,8 @@
 The same episodes on every side: sessions of scripted demonstrations, some 500 steps each, with two
 views of 128 x 128 pixels, and the first of them with sensor noise of two grey levels, which no
 lossless coding likes. One view of one session is three times what HDF5 keeps of a data set by
-default, all of them together two gigabytes and more. Each side writes all of them, then reads the
+default, all of them together two gigabytes and more. A third set is of single demonstrations, all
+of which fit into the caches. Each side writes all of them, then reads the
 same random windows of 8 states (both views, the state, the actions) from all episodes, as a
 training sampler does, and the bytes on disk are counted.
 
@@ -65,6 +66,8 @@ class Config:
     """Episodes."""
     noisy: int = 16
     """How many of them with noise, too: those take long to write."""
+    short: int = 24
+    """Single demonstrations, which fit into the caches as a whole."""
     steps: int = 500
     """Least steps of each."""
     size: int = 128
@@ -335,12 +338,17 @@ def main(config: Config) -> None:
     """Measure and publish."""
     work = config.work or Path(tempfile.mkdtemp(prefix="data-throughput-"))
     try:
-        sources = {"rendered": work / "source", "rendered, noise": work / "source-noise"}
+        sources = {
+            "rendered": work / "source",
+            "rendered, noise": work / "source-noise",
+            "rendered, short": work / "source-short",
+        }
         for source in sources.values():
             shutil.rmtree(source, ignore_errors=True)
-        rendered, noisy = sources.values()
+        rendered, noisy, short = sources.values()
         record(config.task, config.sessions, config.steps, config.size, rendered)
         add_noise(rendered, config.noisy, noisy)
+        record(config.task, config.short, 1, config.size, short)
         rows = []
         for name, source in sources.items():
             # In a process of its own: what the other's sides kept does not count.
