@@ -1,10 +1,20 @@
 """Writing episodes and reading random windows: the store beside HDF5, LeRobot and raw npy.
 
-The same episodes on every side: scripted demonstrations of one task with three views of 128 x 128
-pixels, and the same with sensor noise of two grey levels, which no lossless coding likes. Each
-side writes all of them, then reads the same random windows of 8 states (all three views, the
-state, the actions), and the bytes on disk are counted. The sides take turns; figures are of CPU
-and wall time of one process on one thread. The page cache is warm on every side.
+The same episodes on every side: sessions of scripted demonstrations, some 500 steps each, with two
+views of 128 x 128 pixels, and the first of them with sensor noise of two grey levels, which no
+lossless coding likes. One view of one session is three times what HDF5 keeps of a data set by
+default, all of them together two gigabytes and more. A third set is of single demonstrations, all
+of which fit into the caches. Each side writes all of them, then reads the
+same random windows of 8 states (both views, the state, the actions) from all episodes, as a
+training sampler does, and the bytes on disk are counted.
+
+HDF5 is measured as h5py comes, with 8 MB of decoded chunks kept per open data set; without them;
+and with the data sets looked up for every window. The store is measured as it comes, which keeps
+nothing, and with a cache of as many bytes as all of HDF5's. What a side keeps in memory is
+published: how much the process grew while it read.
+
+The sides take turns; figures are of CPU and wall time of one process on one thread. Every file is
+read once before the turns begin: the page cache is warm on every side.
 
 LeRobot runs in an environment of its own: ``--lerobot PYTHON`` (``make test-lerobot`` makes one).
 
@@ -17,27 +27,33 @@ from _study import machine, one_thread, publish
 
 one_thread()
 
+import contextlib  # noqa: E402
+import ctypes  # noqa: E402
 import json  # noqa: E402
+import multiprocessing  # noqa: E402
+import os  # noqa: E402
 import shutil  # noqa: E402
 import statistics  # noqa: E402
 import subprocess  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
-from dataclasses import dataclass, replace  # noqa: E402
+from concurrent.futures import ProcessPoolExecutor  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
 from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 import tyro  # noqa: E402
-from _data_sides import SIDES, Side, bytes_under  # noqa: E402
+from _data_sessions import VIEWS, add_noise, record, sessions  # noqa: E402
+from _data_sides import HDF5_CACHE, SIDES, Side, bytes_under, warm  # noqa: E402
 
 from robo.rollout import Episode  # noqa: E402
 
 WINDOW = 8
-NOISE = 2.0
-PEERS = ("hdf5 lzf", "hdf5 lzf, chunks of 4", "hdf5", "npy", "lerobot video", "lerobot image")
+SAME_SIZE = 0.05
+"""Files that differ by less, as a share, are of one size."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +62,19 @@ class Config:
 
     task: str = "mujoco/Lift"
     """Whose demonstrations."""
-    episodes: int = 24
-    """How many."""
+    sessions: int = 40
+    """Episodes."""
+    noisy: int = 16
+    """How many of them with noise, too: those take long to write."""
+    short: int = 24
+    """Single demonstrations, which fit into the caches as a whole."""
+    steps: int = 500
+    """Least steps of each."""
     size: int = 128
-    """Height and width of the three views."""
-    windows: int = 300
+    """Height and width of the two views."""
+    windows: int = 600
     """Random windows per repetition and side."""
-    repeats: int = 5
+    repeats: int = 7
     """Repetitions, the sides in turn."""
     lerobot: Path | None = None
     """Python of an environment with lerobot 0.4.4; None leaves that side out."""
@@ -62,38 +84,6 @@ class Config:
     """Folder for the files, kept; a temporary one by default."""
     out: Path | None = None
     """JSON file for the result."""
-
-
-def record(config: Config) -> list[Episode]:
-    """The demonstrations, in memory."""
-    from robo.policies.recorder import stream_episodes
-    from robo.rollout import CameraSchedule
-    from robo.sim.experts import make_expert
-    from robo.sim.mujoco.expert import ExpertStyle
-    from robo.sim.registry import make_vec
-
-    count = 8 if config.task.startswith("mujoco/") else 1
-    env = make_vec(config.task, count)
-    actor = make_expert(config.task, ExpertStyle(), 0)
-    camera = CameraSchedule(("front", "side", "wrist"), config.size, config.size, 1)
-    seeds = range(300_000, 300_000 + config.episodes)
-    try:
-        return list(stream_episodes(env, actor, list(seeds), camera))
-    finally:
-        env.close()
-
-
-def with_noise(episodes: list[Episode]) -> list[Episode]:
-    """The episodes as a camera with sensor noise would see them."""
-    rng = np.random.default_rng(0)
-
-    def noisy(images: np.ndarray) -> np.ndarray:
-        return np.clip(images + rng.normal(0, NOISE, images.shape), 0, 255).astype(np.uint8)
-
-    return [
-        replace(e, frames={role: noisy(images) for role, images in e.frames.items()})
-        for e in episodes
-    ]
 
 
 def windows(episodes: list[Episode], count: int, seed: int) -> list[tuple[int, int]]:
@@ -111,24 +101,50 @@ def timed(work: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
+def resident() -> int:
+    """Bytes of memory that this process uses, mapped files apart.
+
+    What was freed is given back first: another side would grow into it unseen.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # not glibc: the figure is a little rougher
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    pages = Path("/proc/self/statm").read_text().split()
+    return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE")
+
+
 def measure(episodes: list[Episode], config: Config, work: Path) -> dict[str, dict[str, Any]]:
     """Figures of every side that is written and read by this process."""
     found: dict[str, dict[str, Any]] = {}
     open_sides: dict[str, Side] = {}
+    written: dict[str, dict[str, Any]] = {}
     rows = sum(len(episode.frame_step) for episode in episodes)
-    for name, make in SIDES.items():
-        side = make(work / name.replace(" ", "_"))
-        wall, cpu = timed(lambda side=side: side.write(episodes))
-        bytes_ = bytes_under(side.path)
-        found[name] = {"write": rows / wall, "write_cpu": rows / cpu, "bytes": bytes_, "reads": []}
+    for number, (name, option) in enumerate(SIDES.items()):
+        path = work / f"{number:02d}-{option.files}"
+        side = option.make(path)
+        if option.files not in written:
+            wall, cpu = timed(partial(side.write, episodes))
+            written[option.files] = {
+                "write": rows / wall,
+                "write_cpu": rows / cpu,
+                "bytes": bytes_under(path),
+                "path": path,
+            }
+        else:
+            # A file of its own: HDF5 shares what it keeps among all that open the same one.
+            shutil.copytree(written[option.files]["path"], path)
+        found[name] = {**written[option.files], "reads": [], "memory": 0}
         side.open()
-        check(side, episodes)
         open_sides[name] = side
+    for side in open_sides.values():
+        warm(side.path)
+        check(side, episodes)
     for repeat in range(config.repeats):
         asked = windows(episodes, config.windows, repeat)
         for name, side in open_sides.items():
+            before = resident()
             wall, cpu = timed(partial(read_all, side, asked))
             found[name]["reads"].append((len(asked) * WINDOW / wall, len(asked) * WINDOW / cpu))
+            found[name]["memory"] += resident() - before
     return found
 
 
@@ -154,7 +170,7 @@ def loader(episodes: list[Episode], config: Config, work: Path) -> float:
     from robo.data.training import TrainingLoader, Windows
 
     torch.set_num_threads(1)
-    store = EpisodeStore(work / "store", mode="r")
+    store = EpisodeStore(work / "00-lz4hc", mode="r")
     data = Windows([store], WINDOW, views=tuple(episodes[0].frames))
     batches = TrainingLoader(data, 32, threads=1)
     rates = []
@@ -227,60 +243,127 @@ def lerobot(episodes: list[Episode], config: Config, work: Path) -> dict[str, di
 
 def row(name: str, sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """One kind of pictures: random windows of ours beside the others'."""
-
-    def rate(side: str, which: int) -> float:
-        return statistics.median(read[which] for read in sides[side]["reads"])
-
-    peers = [peer for peer in PEERS if peer in sides]
-    figures = {side: round(rate(side, 0)) for side in sides}
-    cpu = {side: round(rate(side, 1)) for side in sides}
-    lzf = [peer for peer in peers if peer.startswith("hdf5 lzf")]
-    lerobots = [figures[peer] for peer in peers if peer.startswith("lerobot")]
+    rates, cpu = (
+        {
+            side: round(statistics.median(read[which] for read in figures["reads"]))
+            for side, figures in sides.items()
+        }
+        for which in (0, 1)
+    )
+    sizes = {side: figures["bytes"] for side, figures in sides.items()}
+    lerobots = [rate for side, rate in rates.items() if side.startswith("lerobot")]
     return {
         "name": name,
-        "unit": "frame rows of three views per second, random windows of 8",
-        "ours": figures["store"],
-        "peers": {peer: figures[peer] for peer in peers},
-        "ratio_to_hdf5_lzf": round(figures["store"] / max(figures[x] for x in lzf), 3),
-        "ratio_to_hdf5_lzf_cpu": round(cpu["store"] / max(cpu[x] for x in lzf), 3),
-        "ratio_to_lerobot": round(figures["store"] / max(lerobots), 2) if lerobots else None,
-        "bytes_to_hdf5_lzf": round(sides["store"]["bytes"] / sides["hdf5 lzf"]["bytes"], 3),
-        "rates": figures,
+        "unit": "frame rows of two views per second, random windows of 8",
+        "ours": rates["store"],
+        "peers": {side: rate for side, rate in rates.items() if not side.startswith("store")},
+        **ratios(rates, sizes),
+        "ratio_to_hdf5_lzf_cpu": ratios(cpu, sizes)["ratio_to_hdf5_lzf"],
+        "ratio_to_hdf5_lzf_as_it_comes_cpu": ratios(cpu, sizes)["ratio_to_hdf5_lzf_as_it_comes"],
+        "ratio_to_lerobot": round(rates["store"] / max(lerobots), 2) if lerobots else None,
+        "rates": rates,
         "cpu": cpu,
         "spread": {
             side: [round(min(r[0] for r in s["reads"])), round(max(r[0] for r in s["reads"]))]
             for side, s in sides.items()
         },
+        "first": {side: round(s["reads"][0][0]) for side, s in sides.items()},
         "write": {side: round(s["write"]) for side, s in sides.items()},
         "megabytes": {side: round(s["bytes"] / 1e6, 2) for side, s in sides.items()},
+        "memory_megabytes": {
+            side: round(s["memory"] / 1e6) for side, s in sides.items() if "memory" in s
+        },
     }
+
+
+def ratios(rates: dict[str, int], bytes_: dict[str, int]) -> dict[str, Any]:
+    """Ours beside the quickest HDF5 of each kind.
+
+    ``ratio_to_hdf5_lzf``: neither keeps decoded chunks. ``_as_it_comes``: each with its own
+    defaults, so that HDF5 keeps them and the store does not. ``_cached``: both keep them.
+    ``_equal_size``: without caches, each of our codings beside the quickest HDF5 file
+    of about the nearest size.
+    """
+
+    def quickest(start: str, keeps: bool) -> int:
+        return max(
+            rate
+            for side, rate in rates.items()
+            if side.startswith(start) and SIDES[side].keeps is keeps
+        )
+
+    ours = [side for side in rates if side.startswith("store") and not SIDES[side].keeps]
+    theirs = [side for side in rates if side.startswith("hdf5") and not SIDES[side].keeps]
+    equal = {}
+    for side in ours:
+        apart = {peer: abs(bytes_[peer] / bytes_[side] - 1) for peer in theirs}
+        same = [peer for peer in theirs if apart[peer] <= min(apart.values()) + SAME_SIZE]
+        best = max(same, key=lambda peer: rates[peer])
+        equal[side] = {
+            "peer": best,
+            "bytes": round(bytes_[side] / bytes_[best], 3),
+            "rate": round(rates[side] / rates[best], 3),
+        }
+    lzf = "hdf5 lzf"
+    return {
+        "ratio_to_hdf5_lzf": round(rates["store"] / quickest(lzf, keeps=False), 3),
+        "ratio_to_hdf5_lzf_as_it_comes": round(rates["store"] / quickest(lzf, keeps=True), 3),
+        "ratio_to_hdf5_lzf_cached": round(rates["store, cache"] / quickest(lzf, keeps=True), 3),
+        "bytes_to_hdf5_lzf": round(bytes_["store"] / bytes_[lzf], 3),
+        "equal_size": equal,
+    }
+
+
+def kind_of_pictures(name: str, source: Path, config: Config, folder: Path) -> dict[str, Any]:
+    """Write, read, and remove again."""
+    episodes = sessions(source)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    sides = measure(episodes, config, folder)
+    if config.lerobot is not None:
+        sides.update(lerobot(episodes, config, folder))
+    found = {
+        **row(name, sides),
+        "episodes": len(episodes),
+        "steps": sum(map(len, episodes)),
+        "training_loader": round(loader(episodes, config, folder)),
+        "compact_grm_trains_on": round(eater(episodes, config)),
+    }
+    shutil.rmtree(folder)
+    print(json.dumps(found), flush=True)
+    return found
 
 
 def main(config: Config) -> None:
     """Measure and publish."""
     work = config.work or Path(tempfile.mkdtemp(prefix="data-throughput-"))
-    rows = []
     try:
-        rendered = record(config)
-        for name, episodes in (("rendered", rendered), ("rendered, noise", with_noise(rendered))):
-            folder = work / name.replace(", ", "_")
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            sides = measure(episodes, config, folder)
-            if config.lerobot is not None:
-                sides.update(lerobot(episodes, config, folder))
-            rows.append(row(name, sides))
-            rows[-1]["training_loader"] = round(loader(episodes, config, folder))
-            rows[-1]["compact_grm_trains_on"] = round(eater(episodes, config))
-            print(json.dumps(rows[-1]), flush=True)
-        steps = [len(episode) for episode in rendered]
+        sources = {
+            "rendered": work / "source",
+            "rendered, noise": work / "source-noise",
+            "rendered, short": work / "source-short",
+        }
+        for source in sources.values():
+            shutil.rmtree(source, ignore_errors=True)
+        rendered, noisy, short = sources.values()
+        record(config.task, config.sessions, config.steps, config.size, rendered)
+        add_noise(rendered, config.noisy, noisy)
+        record(config.task, config.short, 1, config.size, short)
+        rows = []
+        for name, source in sources.items():
+            # In a process of its own: what the other's sides kept does not count.
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                done = pool.submit(kind_of_pictures, name, source, config, work / name)
+                rows.append(done.result())
         publish(
             {
                 "benchmark": "data_throughput",
                 "task": config.task,
-                "episodes": len(rendered),
-                "steps": sum(steps),
                 "size": config.size,
+                "views": list(VIEWS),
+                "windows": config.windows,
+                "repeats": config.repeats,
+                "hdf5_cache_per_data_set": HDF5_CACHE,
                 "rows": rows,
                 "machine": machine(),
             },

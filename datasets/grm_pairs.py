@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from robo.commands.fit import open_store
 from robo.errors import StoreError
 from robo.rewards.grm.labels import Labeller, is_labelled
 from robo.rewards.grm.pairs import hop_matrix_of, score_bin
+from robo.rollout import Episode
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,18 @@ def main(recipe: Recipe) -> None:
     rng = np.random.default_rng(recipe.seed)
     stores = [open_store(path) for path in recipe.stores]
     bare = [[store.read(i, views=()) for i in range(len(store))] for store in stores]
-    labeller = Labeller.of([e for some in bare for e in some if is_labelled(e)], None)
+    everyone = [episode for some in bare for episode in some]
+    subtasks = usual_subtasks([episode for episode in everyone if episode.success])
+
+    def usable(episode: Episode) -> bool:
+        whole = not episode.success or len(episode.keyframes) + 1 == subtasks
+        return is_labelled(episode) and whole
+
+    labeller = Labeller.of(filter(usable, everyone), None)
     rows: list[tuple[int, int, int, float]] = []
     for number, episodes in enumerate(bare):
         for index, episode in enumerate(episodes):
-            if is_labelled(episode) and stores[number].info(index).frame_count:
+            if usable(episode) and stores[number].info(index).frame_count:
                 steps = stores[number].take(
                     index, "frame_step", np.arange(stores[number].info(index).frame_count)
                 )
@@ -86,10 +95,23 @@ def main(recipe: Recipe) -> None:
         about |= {
             "pairs": len(chosen),
             "frame_rows": len(rows),
+            "demonstrations_left_out": sum(is_labelled(e) and not usable(e) for e in everyone),
             "seed": recipe.seed,
             "pairs_per_bin": [filled.get(b, 0) for b in range(recipe.bins)],
             "licence": "as the stores",
         }
+
+
+def usual_subtasks(demonstrations: Sequence[Episode]) -> int:
+    """How many most of them have: one that succeeded by accident lacks keyframes.
+
+    Raises:
+        StoreError: there are none.
+    """
+    if not demonstrations:
+        raise StoreError("no labelled episode with frames; collect demonstrations first")
+    counts = Counter(len(episode.keyframes) + 1 for episode in demonstrations)
+    return counts.most_common(1)[0][0]
 
 
 def balanced(bins: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -275,6 +275,7 @@ def test_a_broken_pipe_to_a_worker_is_a_failure(
     "code",
     [
         "from robo import cli; assert cli.main(['train', '--help']) == 0",
+        "from robo import cli; assert cli.main(['data', 'replay', '--help']) == 0",
         "import robo.sim.worker_process",
     ],
 )

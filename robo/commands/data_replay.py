@@ -10,7 +10,7 @@ import tyro
 
 from robo.commands.data_stores import progress_bar
 from robo.data.coding import Coding
-from robo.policies.replay import ReplayConfig
+from robo.policies.replay_config import ReplayConfig
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from robo.data.cache import ChunkCache
 from robo.data.coding import VIDEOS
 from robo.data.layout import Arrays
 from robo.data.schema import ArraySpec, EpisodeHeader
@@ -127,24 +128,35 @@ def _write_entry(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 class ArchiveReader:
     """Reads arrays, or rows of arrays, of one episode's file. Threads may share it."""
 
-    def __init__(self, blob: Blob, header: EpisodeHeader) -> None:
-        """Nothing is read before it is asked for."""
+    def __init__(self, blob: Blob, header: EpisodeHeader, cache: ChunkCache | None = None) -> None:
+        """Nothing is read before it is asked for; ``cache`` keeps decoded chunks."""
         self.header = header
+        self._cache = cache
         self._blob = blob
         self.specs = {spec.name: spec for spec in header.arrays}
         self._readers: dict[str, ShardReader | VideoReader] = {}
 
-    def rows(self, name: str, start: int, stop: int) -> np.ndarray:
+    def rows(self, name: str, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
         """Rows ``start`` to ``stop`` (not included) of the array ``name``.
+
+        Args:
+            name: of the array.
+            start: first row.
+            stop: row after the last one.
+            out: contiguous, of their shape and dtype; filled and returned. None makes one.
 
         Raises:
             StoreError: naming the array and what is damaged.
         """
         reader = self._reader(name)
         if not isinstance(reader, ShardReader):
-            return self.take(name, np.arange(start, stop))
+            taken = self.take(name, np.arange(start, stop))
+            return taken if out is None else filled(out, taken)
         try:
-            return reader.rows(start, stop)
+            if out is None:
+                return reader.rows(start, stop)
+            reader.read_into(out, start)
+            return out
         except OSError as error:
             raise StoreError(f"{name}: {type(error).__name__}: {error}") from error
 
@@ -182,9 +194,15 @@ class ArchiveReader:
                         raise StoreError(f"{name}: its video's checksum differs")
                     reader = VideoReader(encoded, spec.shape)
                 else:
-                    reader = ShardReader(self._blob, spec)
+                    reader = ShardReader(self._blob, spec, self._cache, self.header.file)
             self._readers[name] = reader
         return reader
+
+
+def filled(out: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """``out`` with the values in it."""
+    out[...] = values
+    return out
 
 
 @contextlib.contextmanager

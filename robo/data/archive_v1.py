@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robo.data.archive import array_path
+from robo.data.archive import array_path, filled
 from robo.data.layout import Arrays, checksum
 from robo.data.schema import ArraySpec, EpisodeHeader
 from robo.errors import StoreError
@@ -22,8 +22,8 @@ class ArchiveReaderV1:
         self.header = header
         self.specs = {spec.name: spec for spec in header.arrays}
 
-    def rows(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Rows ``start`` to ``stop`` (not included) of the array ``name``.
+    def rows(self, name: str, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Rows ``start`` to ``stop`` (not included) of the array ``name``, in ``out`` if given.
 
         Raises:
             StoreError: where the array is missing, damaged or of another shape.
@@ -40,7 +40,8 @@ class ArchiveReaderV1:
                         f"it is {stored.dtype} {stored.shape}, the manifest says {spec.dtype} "
                         f"{spec.shape}"
                     )
-                return np.asarray(stored[start:stop])
+                found = np.asarray(stored[start:stop])
+                return found if out is None else filled(out, found)
         except MemoryError:
             raise
         # Damage surfaces anywhere: zip, zarr's metadata, the codec, the medium.

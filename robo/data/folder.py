@@ -22,6 +22,7 @@ from pathlib import Path
 
 from robo.data.archive import ArchiveReader
 from robo.data.archive_v1 import ArchiveReaderV1
+from robo.data.cache import ChunkCache
 from robo.data.manifest import Manifest, commit_lock, episode_file, medium_error, sync_folder
 from robo.data.schema import SCHEMA_VERSION, EpisodeHeader
 from robo.errors import StoreError
@@ -166,8 +167,10 @@ class LocalFolder:
         """
         return Manifest(self.path / MANIFEST)
 
-    def reader(self, header: EpisodeHeader) -> ArchiveReader | ArchiveReaderV1:
-        """Reads the episode of ``header``.
+    def reader(
+        self, header: EpisodeHeader, cache: ChunkCache | None = None
+    ) -> ArchiveReader | ArchiveReaderV1:
+        """Reads the episode of ``header``; ``cache`` keeps decoded chunks.
 
         Raises:
             StoreError: where its file is missing or may not be read.
@@ -176,7 +179,7 @@ class LocalFolder:
         if header.schema == 1:
             return ArchiveReaderV1(path, header)
         try:
-            return ArchiveReader(FileBlob(path), header)
+            return ArchiveReader(FileBlob(path), header, cache)
         except OSError as error:
             raise StoreError(f"file: {type(error).__name__}: {error}") from error
 

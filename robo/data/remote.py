@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from robo.data.archive import ArchiveReader
+from robo.data.cache import ChunkCache
 from robo.data.folder import MANIFEST, ROOT, no_store, parse_schema, root_group
 from robo.data.manifest import Manifest, episode_file, manifest_line
 from robo.data.schema import SCHEMA_VERSION, EpisodeHeader
@@ -144,8 +145,8 @@ class RemoteFolder:
         """
         return RemoteManifest(self._system, self._at(MANIFEST), self.path)
 
-    def reader(self, header: EpisodeHeader) -> ArchiveReader:
-        """Reads the episode of ``header`` by ranges.
+    def reader(self, header: EpisodeHeader, cache: ChunkCache | None = None) -> ArchiveReader:
+        """Reads the episode of ``header`` by ranges; ``cache`` keeps decoded chunks.
 
         Raises:
             StoreError: where it is of schema 1, which is read on local disks only.
@@ -155,7 +156,8 @@ class RemoteFolder:
                 f"it has schema {header.schema}, which is read from local disks only; copy the "
                 "store there and run `robo data migrate`"
             )
-        return ArchiveReader(_RemoteBlob(self._system, self._at(header.file)), header)
+        blob = _RemoteBlob(self._system, self._at(header.file))
+        return ArchiveReader(blob, header, cache)
 
     @contextlib.contextmanager
     def opened(self, file: str) -> Iterator[Any]:

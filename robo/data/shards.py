@@ -9,11 +9,12 @@ costs one read of the file and no more than the chunks that it touches.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
 
+from robo.data.cache import ChunkCache
 from robo.data.coding import crc32c, decode, encode, rows_per_chunk, zarr_codecs
 from robo.data.schema import ArraySpec
 from robo.errors import StoreError
@@ -89,8 +90,16 @@ def write_shard(
 class ShardReader:
     """Rows of one stored shard. Any number of threads may share it."""
 
-    def __init__(self, blob: Blob, spec: ArraySpec) -> None:
+    def __init__(
+        self, blob: Blob, spec: ArraySpec, cache: ChunkCache | None = None, file: str = ""
+    ) -> None:
         """Read the index.
+
+        Args:
+            blob: the file.
+            spec: of the array.
+            cache: keeps decoded chunks; several readers may share it.
+            file: distinguishes this reader's file from others in the cache.
 
         Raises:
             StoreError: where it is damaged.
@@ -99,6 +108,8 @@ class ShardReader:
         self.spec = spec
         self.dtype = np.dtype(spec.dtype)
         self._blob = blob
+        self._cache = cache
+        self._key = (file, spec.name, spec.crc32)
         self.chunks = -(-spec.shape[0] // spec.chunk) if spec.nbytes else 0
         size = 16 * self.chunks
         raw = blob.read_at(spec.offset + spec.nbytes - size - 4, size + 4) if size else b""
@@ -125,21 +136,26 @@ class ShardReader:
             return
         rows, stop = self.spec.chunk, start + len(out)
         first, last = start // rows, (stop - 1) // rows
-        begin = self._offsets[first]
-        size = self._offsets[last] + self._sizes[last] - begin
-        encoded = self._blob.read_at(self.spec.offset + begin, size)
+        held = self._held(range(first, last + 1))
+        missing = [chunk for chunk in range(first, last + 1) if chunk not in held]
+        encoded, begin = self._encoded(missing[0], missing[-1]) if missing else (None, 0)
         spare = None
         for chunk in range(first, last + 1):
             low = chunk * rows
             high = low + rows
-            if start <= low and high <= stop:
-                self._decode(encoded, begin, chunk, out[low - start : high - start])
-                continue
-            if spare is None:
-                spare = np.empty((rows, *self.spec.shape[1:]), self.dtype)
-            self._decode(encoded, begin, chunk, spare)
+            decoded = held.get(chunk)
+            if decoded is None:
+                assert encoded is not None
+                if self._cache is None and start <= low and high <= stop:
+                    self._decode(encoded, begin, chunk, out[low - start : high - start])
+                    continue
+                if self._cache is not None or spare is None:
+                    spare = np.empty((rows, *self.spec.shape[1:]), self.dtype)
+                self._decode(encoded, begin, chunk, spare)
+                self._keep(chunk, spare)
+                decoded = spare
             a, b = max(low, start), min(high, stop)
-            out[a - start : b - start] = spare[a - low : b - low]
+            out[a - start : b - start] = decoded[a - low : b - low]
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """The listed rows, in any order; each chunk is read once. See :meth:`rows`."""
@@ -148,13 +164,20 @@ class ShardReader:
         if not out.size:
             return out
         chunk_of = rows // self.spec.chunk
-        spare = np.empty((self.spec.chunk, *self.spec.shape[1:]), self.dtype)
-        for chunk in np.unique(chunk_of).tolist():
-            begin = self._offsets[chunk]
-            encoded = self._blob.read_at(self.spec.offset + begin, self._sizes[chunk])
-            self._decode(encoded, begin, chunk, spare)
+        chunks = np.unique(chunk_of).tolist()
+        held = self._held(chunks)
+        spare = None
+        for chunk in chunks:
+            decoded = held.get(chunk)
+            if decoded is None:
+                if self._cache is not None or spare is None:
+                    spare = np.empty((self.spec.chunk, *self.spec.shape[1:]), self.dtype)
+                encoded, begin = self._encoded(chunk, chunk)
+                self._decode(encoded, begin, chunk, spare)
+                self._keep(chunk, spare)
+                decoded = spare
             wanted = chunk_of == chunk
-            out[wanted] = spare[rows[wanted] - chunk * self.spec.chunk]
+            out[wanted] = decoded[rows[wanted] - chunk * self.spec.chunk]
         return out
 
     def checksum(self) -> int:
@@ -165,7 +188,24 @@ class ShardReader:
             value = zlib.crc32(part.reshape(-1).view(np.uint8).data, value)
         return value
 
-    def _decode(self, encoded: bytes, begin: int, chunk: int, target: np.ndarray) -> None:
+    def _held(self, chunks: Iterable[int]) -> dict[int, np.ndarray]:
+        """Those of the chunks that the cache holds."""
+        if self._cache is None:
+            return {}
+        found = {chunk: self._cache.get((*self._key, chunk)) for chunk in chunks}
+        return {chunk: decoded for chunk, decoded in found.items() if decoded is not None}
+
+    def _keep(self, chunk: int, decoded: np.ndarray) -> None:
+        if self._cache is not None:
+            self._cache.put((*self._key, chunk), decoded)
+
+    def _encoded(self, first: int, last: int) -> tuple[np.ndarray, int]:
+        """The bytes of the chunks ``first`` to ``last``, by one read, and where they begin."""
+        begin = self._offsets[first]
+        size = self._offsets[last] + self._sizes[last] - begin
+        return np.frombuffer(self._blob.read_at(self.spec.offset + begin, size), np.uint8), begin
+
+    def _decode(self, encoded: np.ndarray, begin: int, chunk: int, target: np.ndarray) -> None:
         offset = self._offsets[chunk] - begin
         try:
             decode(encoded[offset : offset + self._sizes[chunk]], target)

@@ -21,11 +21,12 @@ import numpy as np
 
 from robo.data.archive import ArchiveReader, embedded_header, verify_zip, write_archive
 from robo.data.archive_v1 import ArchiveReaderV1
+from robo.data.cache import ChunkCache
 from robo.data.coding import Coding, check_coding
 from robo.data.folder import LocalFolder
 from robo.data.layout import assemble, check_same_cameras, disassemble, image_sizes
 from robo.data.manifest import medium_error
-from robo.data.schema import EpisodeHeader
+from robo.data.schema import ArraySpec, EpisodeHeader
 from robo.data.selection import select
 from robo.errors import StoreError
 from robo.rollout import Episode
@@ -65,6 +66,7 @@ class EpisodeStore:
         path: str | os.PathLike[str],
         mode: Literal["a", "r"] = "a",
         images: Coding = "lz4hc",
+        cache_bytes: int = 0,
     ) -> None:
         """Open the store in the folder ``path``.
 
@@ -74,6 +76,8 @@ class EpisodeStore:
             mode: ``"a"`` to read and append, ``"r"`` to read only.
             images: how appended episodes' camera frames are stored, one of
                 :data:`~robo.data.coding.CODINGS`.
+            cache_bytes: of memory for decoded chunks, so that rows read again soon are not
+                decompressed again; 0 keeps none. Frames stored as video are not kept.
 
         Raises:
             StoreError: where there is no store to read, the folder holds something else, its
@@ -94,6 +98,8 @@ class EpisodeStore:
         """The committed episodes' headers."""
         self._readers: OrderedDict[str, Reader] = OrderedDict()
         self._guard = threading.Lock()
+        self.cache = ChunkCache(cache_bytes)
+        """Decoded chunks, and how often they were found."""
         if mode == "a":
             self._clean()
 
@@ -180,7 +186,9 @@ class EpisodeStore:
         except StoreError as error:
             raise self._damaged(index, error) from error
 
-    def rows(self, index: int, name: str, start: int, stop: int) -> np.ndarray:
+    def rows(
+        self, index: int, name: str, start: int, stop: int, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Rows ``start`` to ``stop`` (not included) of one array of the episode at ``index``.
 
         Only the chunks that hold them are read, so that a window of a long episode, or the sound
@@ -192,19 +200,25 @@ class EpisodeStore:
                 ``frame_step``.
             start: first row, at least 0.
             stop: row after the last one, at most the array's length.
+            out: a contiguous array of their shape and dtype that is filled and returned, such as
+                a part of a batch; None makes one.
 
         Raises:
             IndexError: where there is no such episode, or the rows are outside of it.
-            StoreError: where it has no such array, or these rows are damaged.
+            StoreError: where it has no such array, ``out`` does not fit, or these rows are
+                damaged.
         """
-        reader, length = self._reader_of(index, name)
+        reader, spec = self._reader_of(index, name)
+        length = spec.shape[0]
         if not 0 <= start <= stop <= length:
             raise IndexError(
                 f"rows {start} to {stop} of {name} are outside of episode {index}, which has "
                 f"{length}"
             )
+        if out is not None:
+            _check_out(out, (stop - start, *spec.shape[1:]), spec.dtype)
         try:
-            return reader.rows(name, start, stop)
+            return reader.rows(name, start, stop, out)
         except StoreError as error:
             raise self._damaged(index, error) from error
 
@@ -215,7 +229,8 @@ class EpisodeStore:
             IndexError: where there is no such episode, or a row is outside of it.
             StoreError: where it has no such array, or these rows are damaged.
         """
-        reader, length = self._reader_of(index, name)
+        reader, spec = self._reader_of(index, name)
+        length = spec.shape[0]
         wanted = np.asarray(rows, np.int64)
         if wanted.size and not 0 <= wanted.min() <= wanted.max() < length:
             raise IndexError(
@@ -226,6 +241,15 @@ class EpisodeStore:
             return reader.take(name, wanted)
         except StoreError as error:
             raise self._damaged(index, error) from error
+
+    def array(self, index: int, name: str) -> ArraySpec:
+        """Shape, dtype and coding of one array of the episode at ``index``; see :meth:`rows`.
+
+        Raises:
+            IndexError: where there is no such episode.
+            StoreError: where it has no such array, or its file is missing.
+        """
+        return self._reader_of(index, name)[1]
 
     def info(self, index: int) -> EpisodeHeader:
         """All of an episode but its arrays, without opening its file.
@@ -287,6 +311,7 @@ class EpisodeStore:
         """Close the files that were read. The store can still be read, and appended to."""
         with self._guard:
             self._readers.clear()
+        self.cache.clear()
 
     def __enter__(self) -> Self:
         """The store itself."""
@@ -303,14 +328,14 @@ class EpisodeStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Arrive in another process opened for reading."""
-        return type(self), (self.path, "r")
+        return type(self), (self.path, "r", self.images, self.cache.limit)
 
     def __repr__(self) -> str:
         """Folder, mode and number of episodes."""
         return f"EpisodeStore({str(self.path)!r}, mode={self.mode!r}, episodes={len(self)})"
 
-    def _reader_of(self, index: int, name: str) -> tuple[Reader, int]:
-        """The reader of an episode, and the rows of one of its arrays.
+    def _reader_of(self, index: int, name: str) -> tuple[Reader, ArraySpec]:
+        """The reader of an episode, and what one of its arrays is.
 
         Raises:
             IndexError, StoreError: where there is no such episode or array, or no file.
@@ -324,7 +349,7 @@ class EpisodeStore:
             raise StoreError(
                 f"episode {index} of {self.path} has no array {name!r}; it has {list(reader.specs)}"
             )
-        return reader, spec.shape[0]
+        return reader, spec
 
     def _damaged(self, index: int, error: StoreError) -> StoreError:
         return StoreError(
@@ -341,7 +366,7 @@ class EpisodeStore:
             if reader is not None and reader.header is header:
                 self._readers.move_to_end(key)
                 return reader
-        reader = self.folder.reader(header)
+        reader = self.folder.reader(header, self.cache if self.cache.limit else None)
         with self._guard:
             self._readers[key] = reader
             while len(self._readers) > OPEN_EPISODES:
@@ -371,6 +396,15 @@ def verify_episode(folder: LocalFolder | RemoteFolder, header: EpisodeHeader) ->
         reader.verify(spec)
     with folder.opened(header.file) as file:
         verify_zip(file)
+
+
+def _check_out(out: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
+    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+        kind = "contiguous" if out.flags.c_contiguous else "not contiguous"
+        raise StoreError(
+            f"out is {out.dtype} of shape {out.shape}, {kind}; expected a contiguous {dtype} of "
+            f"shape {shape}"
+        )
 
 
 def _folder(path: str | os.PathLike[str]) -> LocalFolder | RemoteFolder:

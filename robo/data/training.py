@@ -222,22 +222,29 @@ class Windows:
             source = self._episodes.stores[store]
             steps = source.info(index).length
             for name in (*self.keys, *(f"frames/{view}" for view in self.views)):
-                part = self._part(source, index, name, start, steps)
                 if name not in out:
-                    out[name] = np.zeros((len(entries), self.length, *part.shape[1:]), part.dtype)
-                out[name][row, : len(part)] = part
+                    spec = source.array(index, name)
+                    shape = (len(entries), self.length, *spec.shape[1:])
+                    out[name] = np.zeros(shape, spec.dtype)
+                self._read_into(out[name][row], source, index, name, start)
             valid[row] = start + np.arange(self.length) * self.stride < steps
         out["valid"] = valid
         return out
 
-    def _part(
-        self, store: EpisodeStore, index: int, name: str, start: int, steps: int
-    ) -> np.ndarray:
-        per_state = name.startswith(("observation/", "frames/"))
-        stop = min(start + (self.length - 1) * self.stride + 1, steps + per_state)
-        if self.stride == 1:
-            return store.rows(index, name, start, stop)
-        return store.take(index, name, np.arange(start, stop, self.stride))
+    def _read_into(
+        self, out: np.ndarray, store: EpisodeStore, index: int, name: str, start: int
+    ) -> None:
+        """Fill ``out`` ``[W, ...]`` as far as the array ``name`` goes."""
+        spec = store.array(index, name)
+        stop = min(start + (self.length - 1) * self.stride + 1, spec.shape[0])
+        if self.stride > 1:
+            part = store.take(index, name, np.arange(start, stop, self.stride))
+            out[: len(part)] = part
+        elif out.dtype == spec.dtype and out.shape[1:] == spec.shape[1:]:
+            # Decoded where it is wanted: a window of pictures is not copied once more.
+            store.rows(index, name, start, stop, out[: stop - start])
+        else:
+            out[: stop - start] = store.rows(index, name, start, stop)
 
 
 class Pairs:

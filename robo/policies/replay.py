@@ -15,7 +15,7 @@ import dataclasses
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,34 +23,13 @@ from robo.data import EpisodeStore
 from robo.data.coding import Coding
 from robo.errors import RoboError
 from robo.policies.recorder import stream_episodes
-from robo.rollout import CameraSchedule, Episode
+from robo.policies.replay_config import ReplayConfig
+from robo.rollout import Episode
 from robo.sim.registry import make, make_vec
 from robo.sim.robosuite.shown_states import SIMULATOR_STATE, StateViewer, can_show
 
 REPLAYED = "replayed"
 """Key of the metadata that holds the index of the original in its store."""
-
-
-@dataclass(frozen=True)
-class ReplayConfig:
-    """What to render."""
-
-    views: tuple[str, ...] = ("front", "side", "wrist")
-    """Camera roles to render."""
-    size: int = 128
-    """Image height and width in pixels."""
-    stride: int = 1
-    """Steps between two frames."""
-    profile: Literal["fast", "faithful"] | None = None
-    """Rendering profile; that of the recording by default, or fast."""
-    task: str = ""
-    """Task whose scene is shown; that of the episode by default. LIBERO's HDF5 files need it:
-    libero/libero_goal/3."""
-
-    @property
-    def camera(self) -> CameraSchedule:
-        """As a schedule."""
-        return CameraSchedule(self.views, self.size, self.size, self.stride)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import pytest
 
 from robo.data import EpisodeStore
 from robo.policies.recorder import stream_episodes
-from robo.policies.replay import ReplayConfig, Replayer, replay
+from robo.policies.replay import Replayer, replay
+from robo.policies.replay_config import ReplayConfig
 from robo.rollout import CameraSchedule
 from robo.sim.experts import make_expert
 from robo.sim.mujoco.expert import ExpertStyle

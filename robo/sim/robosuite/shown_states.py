@@ -7,9 +7,11 @@ named by paths of the machine it was recorded on.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -55,7 +57,7 @@ class StateViewer:
         if states.shape[1] != size:
             raise RoboError(
                 f"recorded states have {states.shape[1]} numbers, the scene of {self.env.task} has "
-                f"{size}: name the task that was recorded with --task"
+                f"{size}: name the task that was recorded with --render.task"
             )
         images: dict[str, list[np.ndarray]] = {view: [] for view in views}
         for step in steps:
@@ -67,11 +69,16 @@ class StateViewer:
         return {view: np.stack(rows) for view, rows in images.items()}
 
     def _load(self, model: str | None) -> None:
-        """Build the recorded scene, where there is one and it is another than before."""
+        """Build the recorded scene, where there is one and it is another than before.
+
+        Raises:
+            RoboError: it needs a file that is not installed.
+        """
         if model is None or model == self._model:
             return
         raw = self.env.raw
-        raw.reset_from_xml_string(found_assets(raw.edit_model_xml(model)))
+        libero = self.env.task.startswith("libero/")
+        raw.reset_from_xml_string(found_assets(model) if libero else raw.edit_model_xml(model))
         self._model = model
 
     def close(self) -> None:
@@ -89,19 +96,46 @@ def _model_of(episode: Episode) -> str | None:
 
 
 def found_assets(model: str) -> str:
-    """``model`` with paths of LIBERO's assets that do not exist here led to the installed ones."""
+    """``model`` with the files of robosuite and LIBERO led to those that are installed here.
+
+    robosuite's own ``edit_model_xml`` takes no scene with files of others in it.
+
+    Raises:
+        RoboError: naming a file that is not installed.
+    """
     root = ElementTree.fromstring(model)
     for element in root.iter():
-        path = element.get("file")
-        if path is None or Path(path).exists() or "/assets/" not in path:
-            continue
-        installed = _libero_assets()
-        candidate = installed / path.rpartition("/assets/")[2] if installed else None
-        if candidate is not None and candidate.exists():
-            element.set("file", str(candidate))
+        recorded = element.get("file")
+        if recorded is not None:
+            element.set("file", str(_installed(recorded)))
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def _installed(recorded: str) -> Path:
+    """The installed file of a recorded path such as ``/home/a/robosuite/models/assets/x.png``."""
+    parts = PurePosixPath(recorded).parts
+    for folder, package in (("robosuite", _robosuite()), ("assets", _libero_assets())):
+        if package is None or folder not in parts:
+            continue
+        last = len(parts) - 1 - parts[::-1].index(folder)
+        candidate = package.joinpath(*parts[last + 1 :])
+        if candidate.exists():
+            return candidate
+    if Path(recorded).exists():
+        return Path(recorded)
+    raise RoboError(
+        f"the recorded scene needs the file {recorded}, which neither the installed robosuite nor "
+        "LIBERO has; install the version of LIBERO that it was recorded with"
+    )
+
+
+@functools.cache
+def _robosuite() -> Path | None:
+    spec = importlib.util.find_spec("robosuite")
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
+
+
+@functools.cache
 def _libero_assets() -> Path | None:
     try:
         from libero.libero import get_libero_path  # type: ignore[import-not-found]
