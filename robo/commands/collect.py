@@ -10,9 +10,10 @@ from robo.errors import RoboError
 from robo.sim.mujoco.expert import FAILURES, ExpertStyle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from robo.data import EpisodeStore
+    from robo.rollout import Episode
     from robo.sim.contract import VectorEnvironment
 
 
@@ -151,6 +152,17 @@ def _check_empty(store: EpisodeStore) -> None:
         raise RoboError(f"{store.path} already holds {len(store)} episodes; choose another --out")
 
 
+def fits(episode: Episode, script: str, phases: Sequence[str]) -> bool:
+    """Whether an episode is what ``script`` was asked for: a failure, or a whole demonstration.
+
+    An expert that began anew may succeed by accident before its phases are through. Such a success
+    has other keyframes than the rest, and no place among demonstrations whose subtasks are counted.
+    """
+    if script != "expert":
+        return not episode.success
+    return episode.success and (not phases or len(episode.keyframes) == len(phases))
+
+
 def _fill(
     config: Collect,
     env: VectorEnvironment,
@@ -177,7 +189,7 @@ def _fill(
         batch = range(seed, seed + env.num_envs)
         for episode in stream_episodes(env, actor, batch, camera):
             attempts += 1
-            if kept < count and episode.success == (script == "expert"):
+            if kept < count and fits(episode, script, getattr(actor, "phases", ())):
                 store.append(episode)
                 kept += 1
                 last = attempts

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from robo.commands.collect import Collect, record
+from robo.commands.collect import Collect, fits, record
 from robo.data import EpisodeStore
 from robo.errors import RoboError
 from robo.sim.mujoco.expert import CLEAN, ExpertStyle
@@ -77,3 +79,14 @@ def test_unknown_task_and_task_without_expert(tmp_path):
         Collect("mujoco/Lyft", out=tmp_path).run()
     with pytest.raises(RoboError):
         Collect("gym/CartPole-v1", out=tmp_path).run()
+
+
+def test_a_success_by_accident_is_no_demonstration():
+    phases = ("grasp", "lift")
+    whole = SimpleNamespace(success=True, keyframes={"grasp": 3, "lift": 8})
+    accident = SimpleNamespace(success=True, keyframes={})
+    failure = SimpleNamespace(success=False, keyframes={"closest": 2})
+    assert fits(whole, "expert", phases) and not fits(accident, "expert", phases)
+    assert fits(accident, "expert", ()), "an expert without phases has nothing to count"
+    assert not fits(failure, "expert", phases) and fits(failure, "beside", phases)
+    assert not fits(whole, "beside", phases)
