@@ -23,9 +23,10 @@ least. Open doors, which CaRL draws too, are not known to the public client API.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,6 +55,8 @@ CHANNELS = (
 ROAD, ROUTE, MARKINGS, VEHICLES, PEDESTRIANS, LINES, SIGNS, LIMITS, STATICS, SHOULDER = range(10)
 RANGE, HEIGHT = 128.0, 8.0
 """m: bodies farther away, or that much higher or lower, are left out."""
+MARGIN, FARTHEST = 4.0, 40.0
+"""m beside the picture at which points are drawn still, and at most the middles of bodies."""
 MIN_EXTENT = 0.8
 """m: smaller half sizes are drawn as this."""
 ROUTE_POINTS = 150
@@ -139,10 +142,14 @@ class BirdseyeRenderer:
         self._signs = _sign_lines(map)
         self._limits = _speed_signs(map)
         self._limit_values = speed_value(self._limits.limit)
+        facing = np.stack([np.cos(self._limits.yaw), np.sin(self._limits.yaw)], 1)
+        self._limit_boxes = _boxes(self._limits.center[:, :2], facing, np.ones_like(facing))
         size = self.config.size
         self._warped = np.empty((size, size, 3), np.uint8)
+        self._back = np.empty((2, 3))
         self._radius = max(1, round(3 * scale / 2))
         self._thickness = max(1, round(3 * scale / 2))
+        self._stamp = _DiscStamp(cv2, size, self._radius, math.ceil(MARGIN * scale))
         # Column and row of the ego, as continuous pixel coordinates.
         self._column = size / 2
         self._row = size - self.config.meters_behind * scale
@@ -193,21 +200,24 @@ class BirdseyeRenderer:
     def _pixels(self, points: np.ndarray) -> np.ndarray:
         """Fixed-point pixel coordinates of world points ``[..., 2]``."""
         scaled = (points @ self._turn.T + self._shift) * (1 << SUBPIXEL_BITS)
-        return np.round(scaled).astype(np.int32)
+        return np.rint(scaled).astype(np.int32)
 
-    def _in_view(self, points: np.ndarray, margin: float = 4.0) -> np.ndarray:
-        """Which world points ``[K, 2]`` are within ``margin`` m of the picture."""
+    def _inside(self, pixels: np.ndarray, margin: float | np.ndarray = MARGIN) -> np.ndarray:
+        """Which pixels ``[K, 2]`` are within ``margin`` m (one, or ``[K, 1]``) of the picture."""
         edge = margin * self.config.pixels_per_meter
-        pixels = points @ self._turn.T + self._shift
         inside = (pixels >= -edge) & (pixels < self.config.size + edge)
         return inside[:, 0] & inside[:, 1]
+
+    def _in_view(self, points: np.ndarray) -> np.ndarray:
+        """Indices of the world points ``[K, 2]`` that lie in the picture or just beside it."""
+        return self._inside(points @ self._turn.T + self._shift).nonzero()[0]
 
     def _draw_map(self, out: np.ndarray) -> None:
         cv2 = self._cv2
         # From pixels of the frame to pixels of the town.
         back = np.linalg.inv(self._turn)
         scale = self._town.pixels_per_meter
-        matrix = np.empty((2, 3))
+        matrix = self._back
         matrix[:, :2] = scale * back
         matrix[:, 2] = scale * (-back @ self._shift - self._town.origin) - 0.5
         cv2.warpAffine(
@@ -226,10 +236,10 @@ class BirdseyeRenderer:
         points = route.points[window, :2]
         if not self.config.route_outside_junctions:
             points = points[route.in_junction[window]]
-        points = points[self._in_view(points)]
-        pixels = np.round(points @ self._turn.T + self._shift).astype(np.int64)
-        for center in pixels.tolist():
-            self._cv2.circle(layer, center, self._radius, 255, -1)
+        pixels = points @ self._turn.T + self._shift
+        pixels = np.rint(pixels[self._inside(pixels)]).astype(np.int64)
+        if len(pixels):
+            self._stamp(layer, pixels)
 
     def _draw_bodies(
         self,
@@ -242,15 +252,11 @@ class BirdseyeRenderer:
         if not len(bodies):
             return
         cv2 = self._cv2
-        away = bodies.center - state.ego.location
-        near = (np.hypot(away[:, 0], away[:, 1]) <= RANGE) & (np.abs(away[:, 2]) < HEIGHT)
-        near &= self._in_view(bodies.center[:, :2], margin=40.0)
-        index = np.flatnonzero(near)
+        index = self._near(bodies, state)
         if not len(index):
             return
-        center, yaw = bodies.center[index, :2], bodies.yaw[index]
+        center, heading = bodies.center[index, :2], bodies.heading[index]
         extent = np.maximum(bodies.extent[index, :2], MIN_EXTENT)
-        heading = np.stack([np.cos(yaw), np.sin(yaw)], 1)
         boxes = self._pixels(_boxes(center, heading, extent))
         if value is not None:
             for box in boxes:
@@ -266,6 +272,19 @@ class BirdseyeRenderer:
             self._draw_lights(
                 layer, bodies.lights[index][lit], center[lit], heading[lit], extent[lit]
             )
+
+    def _near(self, bodies: Bodies, state: DrivingState) -> np.ndarray:
+        """Indices of the bodies that are near and leave a mark in the picture."""
+        reach = bodies.extent[:, 0] + bodies.extent[:, 1] + np.abs(bodies.forward_speed)
+        # Box, way and lights, drawn a little larger than they are.
+        margin = np.minimum(reach + (2.4 + 2.0 / self.config.pixels_per_meter), FARTHEST)
+        pixels = bodies.center[:, :2] @ self._turn.T + self._shift
+        index = self._inside(pixels, margin[:, None]).nonzero()[0]
+        if not len(index):
+            return index
+        away = bodies.center[index] - state.ego.location
+        near = (np.hypot(away[:, 0], away[:, 1]) <= RANGE) & (np.abs(away[:, 2]) < HEIGHT)
+        return index[near]
 
     def _draw_lights(
         self,
@@ -293,11 +312,13 @@ class BirdseyeRenderer:
         cv2 = self._cv2
         if not len(self._lines) or not len(state.light_state):
             return
-        shown = np.flatnonzero(self._in_view(self._lines.center[:, :2]))
+        shown = self._in_view(self._lines.center[:, :2])
+        if not len(shown):
+            return
         remaining = None if state.light_remaining is None else state.light_remaining[shown]
         values = light_values(state.light_state[shown], remaining).tolist()
         # Whole pixels, so that a line is as thick as it should be.
-        pixels = np.round(self._lines.ends[shown] @ self._turn.T + self._shift).astype(np.int64)
+        pixels = np.rint(self._lines.ends[shown] @ self._turn.T + self._shift).astype(np.int64)
         for ends, value in zip(pixels.tolist(), values, strict=True):
             if value:
                 cv2.line(layer, ends[0], ends[1], value, self._thickness)
@@ -313,14 +334,42 @@ class BirdseyeRenderer:
             for box in self._pixels(_boxes(middle, heading, extent)):
                 cv2.fillPoly(out[SIGNS], [box], 255, shift=SUBPIXEL_BITS)
         limits = self._limits
-        shown = np.flatnonzero(self._in_view(limits.center[:, :2]))
+        shown = self._in_view(limits.center[:, :2]) if len(limits.yaw) else ()
         if len(shown):
-            yaw = limits.yaw[shown]
-            heading = np.stack([np.cos(yaw), np.sin(yaw)], 1)
-            boxes = _boxes(limits.center[shown, :2], heading, np.ones((len(shown), 2)))
             values = self._limit_values[shown].tolist()
-            for box, value in zip(self._pixels(boxes), values, strict=True):
+            for box, value in zip(self._pixels(self._limit_boxes[shown]), values, strict=True):
                 cv2.fillPoly(out[LIMITS], [box], value, shift=SUBPIXEL_BITS)
+
+
+class _DiscStamp:
+    """Sets equal discs in a picture, all at once: OpenCV would take a call for each."""
+
+    def __init__(self, cv2: Any, size: int, radius: int, margin: int) -> None:
+        """Discs as OpenCV draws them.
+
+        Args:
+            cv2: the module.
+            size: of the picture, pixels.
+            radius: of the discs, pixels.
+            margin: pixels beside the picture where centres may lie.
+        """
+        self._size, self._pad = size, margin + radius + 1
+        self._width = size + 2 * self._pad
+        self._canvas = np.zeros((self._width, self._width), np.uint8)
+        middle = self._width // 2
+        cv2.circle(self._canvas, (middle, middle), radius, 255, -1)
+        self._disc = np.flatnonzero(self._canvas) - middle * (self._width + 1)
+        self._canvas[:] = 0
+
+    def __call__(self, layer: np.ndarray, centers: np.ndarray) -> None:
+        """Overwrite ``layer [size, size]`` with discs of 255 at ``centers`` (column, row)."""
+        pad, size = self._pad, self._size
+        first = (centers[:, 1] + pad) * self._width + (centers[:, 0] + pad)
+        cells = (first[:, None] + self._disc).reshape(-1)
+        flat = self._canvas.reshape(-1)
+        flat[cells] = 255
+        layer[:] = self._canvas[pad : pad + size, pad : pad + size]
+        flat[cells] = 0
 
 
 def _boxes(center: np.ndarray, heading: np.ndarray, extent: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ grows clockwise seen from above, so that ``(cos yaw, sin yaw)`` points forward.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -51,10 +52,19 @@ class Bodies:
         """Number of bodies K."""
         return len(self.yaw)
 
-    @property
+    # Bodies are read by several detectors and by the raster, and never change once read.
+    @cached_property
+    def heading(self) -> np.ndarray:
+        """Unit heading ``[K, 2]``."""
+        heading = np.empty((len(self.yaw), 2))
+        np.cos(self.yaw, out=heading[:, 0])
+        np.sin(self.yaw, out=heading[:, 1])
+        return heading
+
+    @cached_property
     def forward_speed(self) -> np.ndarray:
         """Speed along each body's own heading ``[K]``, m/s, negative when reversing."""
-        return self.velocity[:, 0] * np.cos(self.yaw) + self.velocity[:, 1] * np.sin(self.yaw)
+        return self.velocity[:, 0] * self.heading[:, 0] + self.velocity[:, 1] * self.heading[:, 1]
 
 
 @dataclass

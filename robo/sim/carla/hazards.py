@@ -69,6 +69,12 @@ def gap_on_route(route: Route, progress: float, next_point: int, ego: Ego, bodie
     if not len(bodies) or len(points) < 2:
         return NO_HAZARD
     close = np.abs(bodies.center - ego.location).max(1) <= REACH + 10.0
+    # Most are far from the stretch ahead: they are left out before the distances to its points.
+    room = bodies.extent[:, :2].sum(1) + (ego.extent[1] + SIDE_CLEARANCE + 1.5)
+    low, high = route.bounds_ahead(max(0, next_point - 1), len(points))
+    x, y = bodies.center[:, 0], bodies.center[:, 1]
+    close &= (x >= low[0] - room) & (x <= high[0] + room)
+    close &= (y >= low[1] - room) & (y <= high[1] + room)
     if not close.any():
         return NO_HAZARD
     center, body_yaw, extent = bodies.center[close], bodies.yaw[close], bodies.extent[close]

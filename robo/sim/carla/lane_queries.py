@@ -41,35 +41,41 @@ class LaneQuery:
         origin = carla.Location(0.0, 0.0, 0.0)
         self._has_parking = map.get_waypoint(origin, lane_type=self._parking) is not None
 
-    def _nearest(self, ego: Ego, lane_type: carla.LaneType) -> tuple[carla.Waypoint | None, float]:
+    def _nearest(
+        self, ego: Ego, lane_type: carla.LaneType
+    ) -> tuple[carla.Waypoint | None, float, float]:
+        """Waypoint, its distance (m) and its lane's direction (degrees)."""
         x, y, z = ego.location.tolist()
         waypoint = self._map.get_waypoint(self._location(x, y, z), lane_type=lane_type)
         if waypoint is None:
-            return None, FAR
-        place = waypoint.transform.location
-        return waypoint, float(np.hypot(place.x - x, place.y - y))
+            return None, FAR, 0.0
+        # The client works the pose out anew whenever it is asked.
+        pose = waypoint.transform
+        place = pose.location
+        return waypoint, float(np.hypot(place.x - x, place.y - y)), pose.rotation.yaw
 
     def __call__(self, ego: Ego) -> tuple[DrivingLane, LanePosition]:
         """The nearest driving lane, and the nearest lane that one may be on at all.
 
         A map without any driving lane near gives a lane 1 km away.
         """
-        driving, distance = self._nearest(ego, self._driving)
+        driving, distance, yaw = self._nearest(ego, self._driving)
         if driving is None:
             lane = DrivingLane(FAR, 0.0, False)
             return lane, LanePosition(FAR, 0.0, ego.yaw, ego.yaw, False, 0, 0)
         lane = DrivingLane(distance, driving.lane_width, driving.is_junction)
-        nearest = driving
+        nearest, width, in_junction = driving, lane.lane_width, lane.in_junction
         if self._has_parking:
-            parking, parking_distance = self._nearest(ego, self._parking)
+            parking, parking_distance, parking_yaw = self._nearest(ego, self._parking)
             if parking is not None and parking_distance < distance:
-                nearest, distance = parking, parking_distance
+                nearest, distance, yaw = parking, parking_distance, parking_yaw
+                width, in_junction = parking.lane_width, parking.is_junction
         position = LanePosition(
             distance=distance,
-            lane_width=nearest.lane_width,
-            lane_yaw=float(np.radians(nearest.transform.rotation.yaw)),
+            lane_width=width,
+            lane_yaw=float(np.radians(yaw)),
             ego_yaw=ego.yaw,
-            in_junction=nearest.is_junction,
+            in_junction=in_junction,
             road_id=nearest.road_id,
             lane_id=nearest.lane_id,
         )

@@ -67,7 +67,8 @@ class BodyReader:
         boxes = [box_of(connection, actor) for actor in actors]
         self._actors = actors
         self._driven = driven
-        self._ids = np.array([actor.id for actor in actors], np.int64)
+        self._numbers: list[int] = [actor.id for actor in actors]
+        self._ids = np.array(self._numbers, np.int64)
         self._extent = np.array([extent for extent, _ in boxes]).reshape(-1, 3)
         self._offset = np.array([center for _, center in boxes]).reshape(-1, 3)
 
@@ -82,14 +83,16 @@ class BodyReader:
         """
         rows: list[tuple[float, ...]] = []
         here: list[int] = []
-        for index, actor in enumerate(self._actors):
-            found = snapshot.find(actor.id)
+        # One call into the client for each of these numbers: it offers no other way.
+        find, driven = snapshot.find, self._driven
+        for index, (id, actor) in enumerate(zip(self._numbers, self._actors, strict=True)):
+            found = find(id)
             if found is None:
                 continue
             place, speed = found.get_transform(), found.get_velocity()
             at = place.location
-            light = int(lights.get(actor.id, 0)) if lights else 0
-            if self._driven and actor.get_control().brake > BRAKING:
+            light = int(lights.get(id, 0)) if lights else 0
+            if driven and actor.get_control().brake > BRAKING:
                 light |= BRAKE_LIGHT
             yaw = place.rotation.yaw
             rows.append((at.x, at.y, at.z, yaw, speed.x, speed.y, speed.z, light))
@@ -97,7 +100,9 @@ class BodyReader:
         if not rows:
             return Bodies.empty()
         table = np.array(rows)
-        offset = self._offset[here]
+        offset, extent, ids = self._offset, self._extent, self._ids
+        if len(here) < len(ids):
+            offset, extent, ids = offset[here], extent[here], ids[here]
         yaw = np.radians(table[:, 3])
         cos, sin = np.cos(yaw), np.sin(yaw)
         center = table[:, :3].copy()
@@ -105,11 +110,11 @@ class BodyReader:
         center[:, 1] += sin * offset[:, 0] + cos * offset[:, 1]
         center[:, 2] += offset[:, 2]
         return Bodies(
-            id=self._ids[here],
+            id=ids,
             center=center,
             yaw=yaw,
             velocity=table[:, 4:7],
-            extent=self._extent[here],
+            extent=extent,
             lights=table[:, 7].astype(np.int64),
         )
 
@@ -128,14 +133,13 @@ class LightReader:
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """State int8 ``[S]`` and seconds until a yellow light changes float64 ``[S]``."""
-        states = [int(light.state) for light in self._lights]
-        left = [0.0] * len(states)
-        for position, state in enumerate(states):
-            if state == YELLOW:
-                light = self._lights[position]
-                left[position] = max(0.0, light.get_yellow_time() - light.get_elapsed_time())
-        off = int(carla.TrafficLightState.Off)
-        return np.array([*states, off], np.int8)[self._row], np.array([*left, 0.0])[self._row]
+        states = [light.state for light in self._lights]
+        shown = np.array([*states, carla.TrafficLightState.Off], np.int8)
+        left = np.zeros(len(shown))
+        for position in (shown == YELLOW).nonzero()[0].tolist():
+            light = self._lights[position]
+            left[position] = max(0.0, light.get_yellow_time() - light.get_elapsed_time())
+        return shown[self._row], left[self._row]
 
 
 class CollisionInbox:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from robo.errors import RoboError
 
 SPACING = 1.0
 """m between neighbouring points of a route."""
+_BLOCK = 16
+"""Points that share a box of :meth:`Route.bounds_ahead`."""
 
 
 class RouteError(RoboError):
@@ -86,6 +89,23 @@ class Route:
             distance=distance,
         )
 
+    @cached_property
+    def _bounds(self) -> dict[int, tuple[list[float], list[float]]]:
+        """What :meth:`bounds_ahead` has worked out so far."""
+        return {}
+
+    def bounds_ahead(self, first: int, count: int) -> tuple[list[float], list[float]]:
+        """A box around at least the ``count`` points from ``first`` on: lowest and highest x, y, m.
+
+        Some points after them are taken in too, so that few boxes are ever worked out.
+        """
+        first -= first % _BLOCK
+        box = self._bounds.get(first)
+        if box is None:
+            points = self.points[first : first + count + 2 * _BLOCK, :2]
+            box = self._bounds[first] = points.min(0).tolist(), points.max(0).tolist()
+        return box
+
     def cut(self, length: float) -> Route:
         """The first ``length`` m (the whole route if it is shorter)."""
         count = max(2, int(np.searchsorted(self.distance, length, side="right")))
@@ -119,11 +139,18 @@ class RouteTracker:
         """m from the nearest point of the route, not negative."""
         self.heading_error = 0.0
         """rad in [-pi, pi): the ego's heading minus the route's."""
+        self._counted = (-1.0, 0)
+        self._leg = route.points[1:, :2] - route.points[:-1, :2]
+        self._squared = np.einsum("ij,ij->i", self._leg, self._leg)
 
     @property
     def next_point(self) -> int:
         """Index of the first route point ahead of the progress; R once all are passed."""
-        return int(np.searchsorted(self.route.distance, self.progress + 1e-9, side="right"))
+        # Asked for many times in a step.
+        if self._counted[0] != self.progress:
+            passed = self.route.distance.searchsorted(self.progress + 1e-9, side="right")
+            self._counted = self.progress, int(passed)
+        return self._counted[1]
 
     @property
     def points_left(self) -> int:
@@ -153,11 +180,10 @@ class RouteTracker:
         last = min(len(route) - 1, here + self.window_ahead)
         if first >= last:
             first = last - 1
-        points = route.points[first : last + 1, :2]
-        leg = points[1:] - points[:-1]
-        to_ego = location[:2] - points[:-1]
-        squared = np.einsum("ij,ij->i", leg, leg)
-        share = np.clip(np.einsum("ij,ij->i", to_ego, leg) / squared, 0.0, 1.0)
+        leg = self._leg[first:last]
+        to_ego = location[:2] - route.points[first:last, :2]
+        share = np.einsum("ij,ij->i", to_ego, leg) / self._squared[first:last]
+        share = np.minimum(np.maximum(share, 0.0), 1.0)
         gap = to_ego - share[:, None] * leg
         away = np.einsum("ij,ij->i", gap, gap)
         nearest = int(np.argmin(away))

@@ -171,10 +171,10 @@ class SignalBuilder:
         self._ttc.update(
             violates_time_to_collision(ego, (state.vehicles, state.walkers, state.statics))
         )
-        speed = ego.speed
+        speed, completed = ego.speed, tracker.route_completion
         signals = {
-            "route_completion": tracker.route_completion,
-            "delta_route_completion": tracker.route_completion - completion,
+            "route_completion": completed,
+            "delta_route_completion": completed - completion,
             "speed": speed,
             "speed_limit": speed_limit(state.speed_limit),
             "ttc_active": float(self._ttc.active),
@@ -238,6 +238,8 @@ class SignalBuilder:
     def active_stop_signs(self) -> np.ndarray:
         """Stop lines of signs that lie ahead on the route and are not served, bool ``[S]``."""
         active = np.zeros(len(self.stop_signs), bool)
+        if not len(active):
+            return active
         signs, sign = self._signs_on_route
         active[sign[signs > self.tracker.progress]] = True
         return active & ~self._stop_sign.served

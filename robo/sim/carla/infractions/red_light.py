@@ -49,10 +49,13 @@ class RedLightDetector:
                 "state per line, in the order of StopLines"
             )
         before, self._before = self._before, rear_bumper(ego)
-        if before is None or not len(self.lines):
+        if before is None:
             return False
-        red = np.isin(light_state, self.states)
-        return bool(red.any() and (self.lines.crossed(before, self._before) & red).any())
+        driven = float(np.abs(self._before - before).sum())
+        if not self.lines.any_near(self._before, driven):
+            return False
+        crossed = self.lines.crossed(before, self._before)
+        return any(bool((crossed & (light_state == state)).any()) for state in self.states)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the rear bumper was."""

@@ -49,6 +49,10 @@ class StopSignDetector:
             return False
         center = ego.center[:2]
         before, self._before = self._before, center
+        driven = 0.0 if before is None else float(np.abs(center - before).sum())
+        if not self.lines.any_near(center, max(driven, ZONE_LENGTH) + LANE_MARGIN):
+            self._served[:] = False
+            return False
         ran = before is not None and bool(
             (self.lines.crossed(before, center, LANE_MARGIN) & ~self.served).any()
         )

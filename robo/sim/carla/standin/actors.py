@@ -153,10 +153,14 @@ class ActorTable:
 
     def snapshot(self) -> np.ndarray:
         """All actors as the world observer sends them, a copy, ACTOR_STATE [count]."""
+        return np.frombuffer(bytearray(self.packed()), ACTOR_STATE)
+
+    def packed(self) -> bytes:
+        """The bytes of :meth:`snapshot`, copied as such: field by field takes far longer."""
         end = self.count
         words = self.state[:end].astype("<f4")
         self._raw[:end, _STATE_BYTES] = words.view(np.uint8)
-        return self.records[:end].copy()
+        return self._raw[:end].tobytes()
 
     def pose(self, row: int) -> Transform6:
         """x, y, z (m), pitch, yaw, roll (degrees) of a row."""

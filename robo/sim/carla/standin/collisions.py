@@ -48,16 +48,12 @@ def boxes(state: np.ndarray, drive: np.ndarray) -> np.ndarray:
     yaw = state[:, 4] * (math.pi / 180.0)
     cos, sin = np.cos(yaw), np.sin(yaw)
     cx, cy = drive[:, DRIVE["center_x"]], drive[:, DRIVE["center_y"]]
-    return np.stack(
-        (
-            state[:, 0] + cos * cx - sin * cy,
-            state[:, 1] + sin * cx + cos * cy,
-            cos,
-            sin,
-            drive[:, DRIVE["extent_x"]],
-            drive[:, DRIVE["extent_y"]],
-        )
-    )
+    shapes = np.empty((6, len(state)))
+    shapes[0] = state[:, 0] + cos * cx - sin * cy
+    shapes[1] = state[:, 1] + sin * cx + cos * cy
+    shapes[2], shapes[3] = cos, sin
+    shapes[4], shapes[5] = drive[:, DRIVE["extent_x"]], drive[:, DRIVE["extent_y"]]
+    return shapes
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -125,7 +121,7 @@ class Collider:
         dx, dy = state[:, 0], state[:, 1]
         away = (dx.take(self.first) - dx.take(self.second)) ** 2
         away += (dy.take(self.first) - dy.take(self.second)) ** 2
-        near = np.flatnonzero(away < self.reach)
+        near = (away < self.reach).nonzero()[0]
         if not len(near):
             return []
         drive = self.table.drive.take(self.rows, 0)
@@ -137,7 +133,7 @@ class Collider:
         hit = (depth > 0.0) & (low[i] < high[j]) & (low[j] < high[i])
         return [
             Contact(int(i[k]), int(j[k]), (float(nx[k]), float(ny[k])), float(depth[k]))
-            for k in np.flatnonzero(hit)
+            for k in hit.nonzero()[0]
         ]
 
     def resolve(self) -> list[Hit]:

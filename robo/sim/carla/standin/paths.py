@@ -102,7 +102,7 @@ class Paths:
         step = np.minimum(np.maximum(np.rint(along).astype(np.int64), 0), 8)
         self.at += step
         self.rest = np.minimum(np.maximum(along - step, -1.0), 1.0)
-        for number in np.flatnonzero(self.at > WINDOW - AHEAD):
+        for number in (self.at > WINDOW - AHEAD).nonzero()[0]:
             self._refill(int(number))
         return dx * dx + dy * dy
 

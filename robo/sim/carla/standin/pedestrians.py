@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,25 @@ BOLD = 0.5
 """Share of bold pedestrians."""
 
 
+class _Vehicles(NamedTuple):
+    """All vehicles of a tick, [V] each."""
+
+    x: np.ndarray
+    """m."""
+    y: np.ndarray
+    """m."""
+    cos: np.ndarray
+    """Of the yaw."""
+    sin: np.ndarray
+    """Of the yaw."""
+    front: np.ndarray
+    """m from its middle to a little before its bumper."""
+    ahead: np.ndarray
+    """m ahead of its middle that it needs free."""
+    side: np.ndarray
+    """m to each side that it needs free."""
+
+
 class Pedestrians:
     """Drives walkers by writing their direction and speed into the table.
 
@@ -59,6 +79,7 @@ class Pedestrians:
         self._bold = np.zeros(0, bool)
         self.phase = np.zeros(0, np.int64)
         ways = road_map.walkways
+        self._seen: _Vehicles | None = None
         self._segment = np.array([way.segment for way in ways], np.int64)
         self._right = np.array([way.right for way in ways])
         self._left = np.array([way.left for way in ways])
@@ -137,6 +158,7 @@ class Pedestrians:
             return
         graph = self.graph
         x, y = self.table.state[self.rows, :2].T
+        self._seen = None
         along, side = self._follow(x, y)
         self._timer -= dt
         self._decide(x, y, along, side)
@@ -149,8 +171,12 @@ class Pedestrians:
         dx, dy = forward * cos - sideways * sin, forward * sin + sideways * cos
         size = np.maximum(np.hypot(dx, dy), 1e-9)
         pace = np.where(self.phase == WAITING, 0.0, self._pace)
-        for number in np.flatnonzero(crossing).tolist():
-            if self._is_blocked(x[number], y[number], dx[number], dy[number]):
+        for number in crossing.nonzero()[0].tolist():
+            place, way = (
+                (float(x[number]), float(y[number])),
+                (float(dx[number]), float(dy[number])),
+            )
+            if self._is_blocked(*place, *way):
                 pace[number] = 0.0
         self._write(dx / size, dy / size, pace)
 
@@ -173,16 +199,16 @@ class Pedestrians:
         arrived = (self.phase == CROSSING) & (np.abs(self._side - side) < 0.3)
         beside = np.abs(self._side - side) < 1.0
         due = (self.phase == WALKING) & (self._timer <= 0.0) & beside
-        for number in np.flatnonzero(due):
+        for number in due.nonzero()[0]:
             self.phase[number], self._timer[number] = WAITING, WAIT
-        for number in np.flatnonzero(self.phase == WAITING):
+        for number in (self.phase == WAITING).nonzero()[0]:
             right, left = self._right[self._way[number]], self._left[self._way[number]]
             other = left if abs(self._side[number] - right) < 0.01 else right
             if self._gap(int(number), float(x[number]), float(y[number]), float(other)):
                 self.phase[number], self._side[number] = CROSSING, other
             elif self._timer[number] <= 0.0:
                 self._walk_on(int(number))
-        for number in np.flatnonzero(arrived):
+        for number in arrived.nonzero()[0]:
             self._walk_on(int(number))
 
     def _walk_on(self, number: int) -> None:
@@ -218,24 +244,41 @@ class Pedestrians:
         """Whether a vehicle passes right in front of a pedestrian that goes in direction dx, dy."""
         if not len(self._vehicles):
             return False
+        if self._seen is None:
+            self._seen = self._look()
+        seen = self._seen
+        away_x, away_y = seen.x - x, seen.y - y
+        ahead = away_x * dx + away_y * dy
+        along = -away_x * seen.cos - away_y * seen.sin
+        across = np.abs(away_x * seen.sin - away_y * seen.cos)
+        near = (ahead > 0.0) & (across < seen.side)
+        near &= (along < seen.ahead) & (along > -seen.front)
+        return bool(near.any())
+
+    def _look(self) -> _Vehicles:
+        """What all pedestrians who cross in this tick have to know of the vehicles."""
         state = self.table.state.take(self._vehicles, 0)
         drive = self.table.drive.take(self._vehicles, 0)
         yaw = state[:, 4] * (math.pi / 180.0)
         cos, sin = np.cos(yaw), np.sin(yaw)
-        away_x, away_y = state[:, 0] - x, state[:, 1] - y
-        ahead = away_x * dx + away_y * dy
-        along = -away_x * cos - away_y * sin
-        across = np.abs(away_x * sin - away_y * cos)
         speed = state[:, 6] * cos + state[:, 7] * sin
         front = drive[:, DRIVE["extent_x"]] + 0.5
-        near = (ahead > 0.0) & (across < drive[:, DRIVE["extent_y"]] + STEP)
-        near &= (along < front + np.maximum(speed, 0.0) * HASTE) & (along > -front)
-        return bool(near.any())
+        return _Vehicles(
+            x=state[:, 0],
+            y=state[:, 1],
+            cos=cos,
+            sin=sin,
+            front=front,
+            ahead=front + np.maximum(speed, 0.0) * HASTE,
+            side=drive[:, DRIVE["extent_y"]] + STEP,
+        )
 
     def _write(self, dx: np.ndarray, dy: np.ndarray, pace: np.ndarray) -> None:
         rows = self.rows
         command = slice(DRIVE["direction_x"], DRIVE["walk"] + 1)
-        self.table.drive[rows, command] = np.stack((dx, dy, pace), 1)
+        walk = np.empty((len(rows), 3))
+        walk[:, 0], walk[:, 1], walk[:, 2] = dx, dy, pace
+        self.table.drive[rows, command] = walk
         records = self.table.records["walker"]
         records["direction"][rows, 0], records["direction"][rows, 1] = dx, dy
         records["speed"][rows] = pace

@@ -11,7 +11,7 @@ import numpy as np
 from robo.sim.carla.standin.landmarks import STOP
 from robo.sim.carla.standin.lanes import LaneGraph
 from robo.sim.carla.standin.road_map import RoadMap
-from robo.sim.carla.standin.traffic_lights import GREEN, RED, YELLOW
+from robo.sim.carla.standin.traffic_lights import RED, YELLOW
 
 SOON = 4.0
 """Seconds in which a vehicle with priority has to arrive to be waited for."""
@@ -59,14 +59,15 @@ class RightOfWay:
             holder != id for other in self.conflicts[way] for holder in holders.get(other, ())
         )
 
-    def light_allows(self, way: int, color: np.ndarray, distance: float, speed: float) -> bool:
+    def light_allows(self, way: int, color: list[int], distance: float, speed: float) -> bool:
         """Whether the light lets a vehicle pass that is ``distance`` m before its stop line."""
         light = self.way_light.get(way)
-        if light is None or color[light] == GREEN:
+        if light is None:
             return True
-        if color[light] == RED:
+        shown = color[light]
+        if shown == RED:
             return False
-        if color[light] == YELLOW:
+        if shown == YELLOW:
             return distance < speed * speed / (2.0 * FIRM_BRAKE)
         return True
 

@@ -142,7 +142,7 @@ class Service:
             clock=world.elapsed,
             step=world.settings.fixed_delta_seconds or ASYNCHRONOUS_PERIOD,
             flags=flags,
-            actors=world.snapshot().tobytes(),
+            actors=world.table.packed(),
         )
 
     def publish(self) -> None:

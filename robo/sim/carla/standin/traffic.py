@@ -177,7 +177,7 @@ class Traffic:
         state = self.table.state.take(self.rows, 0).T
         drive = self.table.drive.take(self.rows, 0).T
         away = self.paths.advance(state[0], state[1])
-        for number in np.flatnonzero(away > LOST):
+        for number in (away > LOST).nonzero()[0]:
             self._begin(int(number), int(self.rows[number]))
         speed = np.maximum(drive[6], 0.0)
         self._pass_junctions(speed, color)
@@ -251,9 +251,9 @@ class Traffic:
 
     def _write(self, throttle: np.ndarray, steer: np.ndarray, brake: np.ndarray) -> None:
         rows = self.rows
-        self.table.drive[rows, :5] = np.stack(
-            (throttle, steer, brake, np.zeros_like(brake), np.zeros_like(brake)), 1
-        )
+        pedals = np.zeros((len(rows), 5))
+        pedals[:, 0], pedals[:, 1], pedals[:, 2] = throttle, steer, brake
+        self.table.drive[rows, :5] = pedals
         records = self.table.records["vehicle"]
         records["throttle"][rows], records["steer"][rows] = throttle, steer
         records["brake"][rows] = brake
@@ -262,7 +262,7 @@ class Traffic:
         """Set how far each vehicle may go (m from its bumper), and reserve and release ways."""
         self._located = False
         self._at_red[:] = False
-        front = self._front.tolist()
+        front, colors = self._front.tolist(), color.tolist()
         speeds = speed.tolist()
         position = self.paths.position() + self.paths.rest
         self._stop[:] = self.paths.end - position - self._front
@@ -278,7 +278,7 @@ class Traffic:
             left = begin - here - front[number] - STOP_SHORT
             if left > v * v / 3.0 + v + 6.0:
                 continue
-            if self.right_of_way.light_allows(way, color, left, v):
+            if self.right_of_way.light_allows(way, colors, left, v):
                 approaching.setdefault(way, []).append((self.ids[number], left / max(v, 1.0)))
                 asking.append((number, left))
             else:
@@ -368,7 +368,7 @@ class Traffic:
         self.wait = np.where(standing, self.wait + dt, 0.0)
         arrived = self.paths.end - self.paths.position() < self._front_nodes + 3
         stuck = (self.wait > GIVE_UP) | (arrived & (speed < 0.5))
-        for number in np.flatnonzero(stuck).tolist():
+        for number in stuck.nonzero()[0].tolist():
             if relocate(self.ids[number]):
                 self.wait[number] = 0.0
                 self._begin(number, int(self.rows[number]))
