@@ -155,6 +155,26 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def drain(handler: BaseHTTPRequestHandler) -> None:
+    """Throw away what a refused client still sends, for a while.
+
+    To close on bytes that nobody read resets the connection, and a client in the middle of its
+    body would see that in place of the answer.
+    """
+    try:
+        handler.wfile.flush()
+        handler.connection.shutdown(socket.SHUT_WR)
+        handler.connection.settimeout(1.0)
+        until, left = time.monotonic() + DRAIN_SECONDS, DRAIN_BYTES
+        while left > 0 and time.monotonic() < until:
+            got = len(handler.rfile.read1(65_536))  # type: ignore[attr-defined]
+            if not got:
+                return
+            left -= got
+    except (OSError, ValueError):
+        return
+
+
 class _Handler(BaseHTTPRequestHandler):
     server_: LocalServer
     protocol_version = "HTTP/1.1"
@@ -171,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not 0 < length <= self.server_.largest:
             self.close_connection = True
             self._reply(text_response("too large", 413))
-            self._drain()
+            drain(self)
             return
         body = self.rfile.read(length)
         if not self._is_local():
@@ -182,25 +202,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(text_response("nothing to change here", 405))
         else:
             self._guarded(self.server_.post, body)
-
-    def _drain(self) -> None:
-        """Throw away what the client still sends, for a while.
-
-        To close on bytes that nobody read resets the connection, and a client in the middle of
-        its body would see that in place of the answer.
-        """
-        try:
-            self.wfile.flush()
-            self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(1.0)
-            until, left = time.monotonic() + DRAIN_SECONDS, DRAIN_BYTES
-            while left > 0 and time.monotonic() < until:
-                got = len(self.rfile.read1(65_536))
-                if not got:
-                    return
-                left -= got
-        except OSError:
-            return
 
     def _guarded(self, handler: Handler, body: bytes) -> None:
         parts = urlsplit(self.path)

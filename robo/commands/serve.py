@@ -54,7 +54,8 @@ class ServeGRM:
         from rich.console import Console
 
         from robo.rewards.grm.http_backbone import read_token
-        from robo.web.grm_service import GRMService, ServiceConfig
+        from robo.web.grm_batching import ServiceConfig
+        from robo.web.grm_service import GRMService
 
         torch.set_num_threads(self.threads)
         config = ServiceConfig(self.host, self.port, self.name, self.queue, self.batch)

@@ -16,7 +16,8 @@ from robo.rewards.grm.compact_backbone import CompactBackbone
 from robo.rewards.grm.folder import load_model
 from robo.rewards.grm.potential import GRMPotential
 from robo.rewards.grm.score import score_episode
-from robo.web.grm_service import GRMService, ServiceConfig
+from robo.web.grm_batching import ServiceConfig
+from robo.web.grm_service import GRMService
 from tests.rewards.grm.conftest import episode
 
 QUICK = ["--iterations", "3", "--episodes-per-step", "4", "--rows-per-episode", "4"]

@@ -14,7 +14,8 @@ from robo.errors import RoboError
 from robo.rewards.grm.backbone import SLOTS, PairBatch
 from robo.rewards.grm.http_backbone import HTTPBackbone, data_url
 from robo.rewards.grm.http_config import HTTPConfig
-from robo.web.grm_service import GRMService, ServiceConfig
+from robo.web.grm_batching import ServiceConfig
+from robo.web.grm_service import GRMService
 
 
 class Knower:
@@ -213,3 +214,15 @@ def test_a_port_in_use_is_one_sentence():
 def test_bad_client_options_are_refused(options, words):
     with pytest.raises(RoboError, match=words):
         HTTPConfig(**options)
+
+
+def test_a_stranger_with_a_long_question_is_told_why():
+    import http.client
+
+    with GRMService(Knower(), ServiceConfig("127.0.0.1", 0), token="secret") as service:
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+        body = b"x" * 20_000_000
+        connection.request("POST", "/v1/chat/completions", body, {"Authorization": "Bearer no"})
+        reply = connection.getresponse()
+        assert reply.status == 401 and b"bearer token" in reply.read()
+        connection.close()

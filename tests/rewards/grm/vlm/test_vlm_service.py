@@ -15,7 +15,8 @@ from robo.rewards.grm.pair_model import PairModel
 from robo.rewards.grm.potential import GRMPotential
 from robo.rewards.grm.score import score_episode
 from robo.rewards.grm.vlm_config import VLMConfig
-from robo.web.grm_service import GRMService, ServiceConfig
+from robo.web.grm_batching import ServiceConfig
+from robo.web.grm_service import GRMService
 
 
 @pytest.fixture(scope="module")
