@@ -167,7 +167,8 @@ def loader(episodes: list[Episode], config: Config, work: Path) -> float:
     import torch  # before the clock starts
 
     from robo.data import EpisodeStore
-    from robo.data.training import TrainingLoader, Windows
+    from robo.data.training import Windows
+    from robo.data.training_loader import TrainingLoader
 
     torch.set_num_threads(1)
     store = EpisodeStore(work / "00-lz4hc", mode="r")

@@ -1,63 +1,19 @@
 """Training input: windows of steps and pairs of frames from any number of stores.
 
-The order is a pseudo-random permutation of all windows (or pairs) that is computed, not stored: a
-Feistel network over their numbers. So any part of any epoch can be started at, no list is held
-however many there are, and the same seed gives the same batches.
+:class:`~robo.data.training_loader.TrainingLoader` reads them in batches.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from robo.data.schema import EpisodeHeader
 from robo.data.store import EpisodeStore
 from robo.errors import StoreError
-
-Batch = dict[str, Any]
-"""Torch tensors by name."""
-
-
-class Permutation:
-    """A pseudo-random order of the numbers 0 ... n-1, any part of which can be computed alone.
-
-    A balanced Feistel network of four rounds on the smallest even number of bits that holds n;
-    numbers that fall outside go round again ("cycle walking", Black and Rogaway 2002).
-    """
-
-    ROUNDS = 4
-
-    def __init__(self, size: int, seed: int, epoch: int = 0) -> None:
-        """Of ``size`` numbers; every (seed, epoch) gives another order."""
-        self.size = size
-        half = max(1, (max(1, size - 1).bit_length() + 1) // 2)
-        self._half, self._mask = np.uint64(half), np.uint64((1 << half) - 1)
-        state = np.random.SeedSequence((seed, epoch)).generate_state(self.ROUNDS, np.uint64)
-        self._keys = [np.uint64(key) for key in state]
-
-    def __call__(self, position: np.ndarray) -> np.ndarray:
-        """The numbers at ``position``, int64, each in 0 ... n-1."""
-        value = self._encrypt(np.asarray(position, np.uint64))
-        outside = value >= np.uint64(self.size)
-        while outside.any():
-            value[outside] = self._encrypt(value[outside])
-            outside = value >= np.uint64(self.size)
-        return value.astype(np.int64)
-
-    def _encrypt(self, value: np.ndarray) -> np.ndarray:
-        left, right = value >> self._half, value & self._mask
-        for key in self._keys:
-            # The finaliser of splitmix64 as the round function.
-            mixed = (right + key) * np.uint64(0x9E3779B97F4A7C15)
-            mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            left, right = right, left ^ ((mixed ^ (mixed >> np.uint64(31))) & self._mask)
-        return (left << self._half) | right
 
 
 @dataclass(frozen=True)
@@ -70,18 +26,6 @@ class Skipped:
     """Its index there."""
     reason: str
     """Why."""
-
-
-class TrainingSet(Protocol):
-    """What :class:`TrainingLoader` reads from: samples by number, together."""
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        ...
-
-    def read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
-        """The samples ``numbers``, stacked, by name."""
-        ...
 
 
 class _Episodes:
@@ -324,123 +268,3 @@ class Pairs:
             rows.append(row)
         out = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         return {"episode": entries, **out}
-
-
-class TrainingLoader:
-    """Shuffled batches of a training set, read ahead by threads.
-
-    Iterating gives the rest of the present epoch, and the next iteration the epoch after it.
-    ``state_dict`` says where the caller is: what was read ahead does not count.
-
-    Decompression releases Python's lock, so threads of this process do what worker processes
-    would, without copies between processes.
-    """
-
-    def __init__(
-        self,
-        data: TrainingSet,
-        batch_size: int,
-        seed: int = 0,
-        threads: int = 1,
-        ahead: int = 2,
-        rank: int = 0,
-        ranks: int = 1,
-        samples_per_epoch: int | None = None,
-    ) -> None:
-        """Nothing is read before the first batch is asked for.
-
-        Args:
-            data: :class:`Windows`, :class:`Pairs`, or anything that reads samples by number.
-            batch_size: samples per batch; what is left at an epoch's end is dropped.
-            seed: of the order.
-            threads: that read; the batches do not depend on their number.
-            ahead: batches read before they are asked for.
-            rank: which of several processes this is; each gets other samples.
-            ranks: how many there are.
-            samples_per_epoch: fewer than there are (pairs are many); None takes all.
-
-        Raises:
-            StoreError: where an epoch would hold no batch, or a number is out of range.
-        """
-        if min(batch_size, threads, ranks) < 1 or not 0 <= rank < ranks or ahead < 0:
-            raise StoreError(
-                f"batch_size {batch_size}, threads {threads} and ranks {ranks} must be at least "
-                f"1, ahead {ahead} at least 0, and rank {rank} below ranks"
-            )
-        self.data, self.batch_size, self.seed = data, batch_size, seed
-        self.rank, self.ranks = rank, ranks
-        samples = len(data) if samples_per_epoch is None else min(samples_per_epoch, len(data))
-        self.batches = samples // (batch_size * ranks)
-        if self.batches < 1:
-            raise StoreError(
-                f"{samples} samples are fewer than one batch of {batch_size} for each of {ranks} "
-                "processes; make the batch smaller"
-            )
-        self._threads, self._ahead = threads, ahead
-        self.epoch = 0
-        self.batch = 0
-        """Batches of this epoch that were handed out."""
-
-    def __len__(self) -> int:
-        """Batches of a whole epoch."""
-        return self.batches
-
-    def numbers(self, epoch: int, batch: int) -> np.ndarray:
-        """Sample numbers of any batch, int64 ``[batch_size]``."""
-        order = Permutation(len(self.data), self.seed, epoch)
-        first = (batch * self.ranks + self.rank) * self.batch_size
-        return order(np.arange(first, first + self.batch_size))
-
-    def __iter__(self) -> Iterator[Batch]:
-        """The batches of this epoch that are left, as torch tensors.
-
-        Raises:
-            StoreError: naming a damaged episode.
-        """
-        import torch
-
-        waiting: deque[Future[dict[str, np.ndarray]]] = deque()
-        asked = self.batch
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="robo-data") as pool:
-            try:
-                while self.batch < self.batches:
-                    while asked < self.batches and len(waiting) <= self._ahead:
-                        waiting.append(pool.submit(self._read, self.epoch, asked))
-                        asked += 1
-                    arrays = waiting.popleft().result()
-                    self.batch += 1
-                    yield {name: torch.from_numpy(array) for name, array in arrays.items()}
-            finally:
-                for future in waiting:
-                    future.cancel()
-        self.epoch, self.batch = self.epoch + 1, 0
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the caller is, to be saved with a checkpoint."""
-        return {
-            "seed": self.seed,
-            "samples": len(self.data),
-            "batch_size": self.batch_size,
-            "ranks": self.ranks,
-            "epoch": self.epoch,
-            "batch": self.batch,
-        }
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where :meth:`state_dict` was taken, in the middle of an epoch too.
-
-        Raises:
-            StoreError: where the data, batch size, seed or number of processes is another, so that
-                the order would not be the same.
-        """
-        now = self.state_dict()
-        for name in ("seed", "samples", "batch_size", "ranks"):
-            if state[name] != now[name]:
-                raise StoreError(
-                    f"training input was saved with {name} {state[name]}, and has {now[name]} "
-                    "now: its order would be another; give it the same"
-                )
-        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
-
-    def _read(self, epoch: int, batch: int) -> dict[str, np.ndarray]:
-        return self.data.read(self.numbers(epoch, batch))

@@ -10,7 +10,8 @@ import pytest
 
 from robo.data import EpisodeStore
 from robo.data.remote import stream
-from robo.data.training import TrainingLoader, Windows
+from robo.data.training import Windows
+from robo.data.training_loader import TrainingLoader
 from robo.errors import StoreError
 
 

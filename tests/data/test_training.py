@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robo.data import EpisodeStore
-from robo.data.training import Pairs, Permutation, TrainingLoader, Windows
+from robo.data.permutation import Permutation
+from robo.data.training import Pairs, Windows
+from robo.data.training_loader import TrainingLoader
 from robo.errors import StoreError
 
 
