@@ -211,7 +211,7 @@ def eater(episodes: list[Episode], config: Config) -> float:
 
 def lerobot(episodes: list[Episode], config: Config, work: Path) -> dict[str, dict[str, Any]]:
     """Figures of lerobot's own reader on the data sets that we export for it."""
-    from robo.data.formats.lerobot import export_lerobot
+    from robo.data.formats.lerobot_export import export_lerobot
 
     found: dict[str, dict[str, Any]] = {}
     for images in ("video", "image"):

@@ -87,7 +87,7 @@ class DataImport:
 
             return Hdf5Import(self.source, self.flip)
         if kind == "lerobot":
-            from robo.data.formats.lerobot import LeRobotImport
+            from robo.data.formats.lerobot_import import LeRobotImport
 
             return LeRobotImport(self.source)
         from robo.data.formats.videos import VideoFolderImport
@@ -143,7 +143,7 @@ class DataExport:
 
             return export_hdf5(episodes, self.to)
         if self.format == "lerobot":
-            from robo.data.formats.lerobot import export_lerobot
+            from robo.data.formats.lerobot_export import export_lerobot
 
             return export_lerobot(episodes, self.to, self.images or "video", self.fps)
         from robo.data.formats.videos import export_videos

@@ -13,6 +13,12 @@ import numpy as np
 from robo.errors import MissingExtraError
 
 VERSION = "v3.0"
+EXTRAS = "meta/robo"
+"""Folder of what the format has no place for."""
+IMAGES, OBSERVATION = "observation.images.", "observation."
+"""How columns of images and of observations begin."""
+INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+"""Columns that count, in every table."""
 FILE_BYTES = 100 * 1024 * 1024
 """Size from which another file is begun, as lerobot does."""
 _STATISTICS_ROWS = 2000

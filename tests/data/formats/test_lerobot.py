@@ -12,7 +12,8 @@ import pytest
 
 from robo.data import EpisodeStore
 from robo.data.formats.hdf5 import Hdf5Import, export_hdf5
-from robo.data.formats.lerobot import LeRobotImport, export_lerobot
+from robo.data.formats.lerobot_export import export_lerobot
+from robo.data.formats.lerobot_import import LeRobotImport
 from robo.errors import StoreError
 
 pytest.importorskip("pyarrow")
