@@ -17,12 +17,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assess_tables import ASSESS_BUILDERS
+from driving_tables import DRIVING_BUILDERS
 from figure_tables import BUILDERS as README_BUILDERS
 from figure_tables import FigureError
 from gpu_tables import GPU_BUILDERS
 from ppo_tables import PPO_BUILDERS
 
-BUILDERS = {**README_BUILDERS, **ASSESS_BUILDERS, **PPO_BUILDERS, **GPU_BUILDERS}
+BUILDERS = {
+    **README_BUILDERS,
+    **ASSESS_BUILDERS,
+    **PPO_BUILDERS,
+    **GPU_BUILDERS,
+    **DRIVING_BUILDERS,
+}
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = "not measured yet"
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
