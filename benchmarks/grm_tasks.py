@@ -12,14 +12,18 @@ command, and it goes on.
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
-from _study import Run, Study, execute, machine, one_thread, publish
+from _study import Run, Study, execute, machine, minutes_left, one_thread, publish
+
+from robo.sim.mujoco.expert import ExpertStyle
 
 RESULT = Path(__file__).parent / "results" / "grm_tasks.json"
 TASKS = (
@@ -31,9 +35,17 @@ TASKS = (
     "robosuite/Door",
 )
 HELD_OUT = "robosuite/Stack"
-VIEWS, SIZE, STRIDE = ("front", "side", "wrist"), 64, 2
-HORIZON = {"mujoco": None, "robosuite": 200}
-"""Steps of robosuite's spoiled attempts; its own limit of 500 shows standing still for long."""
+VIEWS, SIZE = ("front", "side", "wrist"), 64
+STRIDE = {"mujoco": 1, "robosuite": 2}
+"""Steps between two frames, by simulator: an expert needs 7 steps for mujoco/Reach."""
+HORIZON = {"robosuite/PickPlaceCan": 200, "robosuite": 120, "mujoco": None}
+"""Time limit by task or simulator, steps; robosuite's own, 500, shows standing still for long."""
+LIMITS = {
+    "seen": {"voc_plus": 0.95, "voc_minus": 0.90, "completion": 0.90},
+    "adapted": {"voc_plus": 0.90, "auc": 0.95, "auc_matched_lengths": 0.95},
+}
+"""Smallest mean over tasks and fits that passes."""
+FIGURES = ("voc_plus", "voc_minus", "auc", "auc_matched_lengths", "completion")
 
 
 @dataclass(frozen=True)
@@ -69,35 +81,43 @@ class Options:
 
 
 def record(run: Run, folder: Path) -> dict[str, Any]:
-    """Episodes of one task. Settings: task, seed, demonstrations, failures."""
+    """Episodes of one task. Settings: task, seed, demonstrations, failures, detour."""
     import torch._dynamo  # noqa: F401  (before the cameras' GL context)
-    from _grm_actors import STALLS, WANDERS, Spoiled
+    from _grm_actors import STALLS, WANDERS, Spoiled, judged, time_to_go
 
     from robo.data import EpisodeStore
     from robo.sim.experts import make_expert
-    from robo.sim.mujoco.expert import ExpertStyle
     from robo.sim.registry import make_vec
 
     task, seed = run.settings["task"], run.settings["seed"]
     simulator = task.partition("/")[0]
-    options = {} if HORIZON[simulator] is None else {"horizon": HORIZON[simulator]}
+    horizon = HORIZON.get(task, HORIZON[simulator])
+    options = {} if horizon is None else {"horizon": horizon}
     env = make_vec(task, 8 if simulator == "mujoco" else 1, **options)
     counts: Counter[str] = Counter()
-    style = ExpertStyle(noise=0.15)
+    style = ExpertStyle(noise=0.15, slowest=0.7, detour=run.settings["detour"])
     try:
         expert = make_expert(task, style, seed)
         demos = _episodes(env, expert, seed, True, run.settings["demonstrations"])
         usual = Counter(len(demo.keyframes) for demo in demos).most_common(1)[0][0]
         demos = [demo for demo in demos if len(demo.keyframes) == usual]
-        first = [min([*demo.keyframes.values(), len(demo)]) for demo in demos]
+        first = float(np.median([min([*d.keyframes.values(), len(d)]) for d in demos]))
+        worth = time_to_go(demos, first) if usual == 0 else None
         with EpisodeStore(folder / "episodes") as store:
             store.extend(demos)
             counts["demonstrations"] = len(demos)
             for place, kind in enumerate((WANDERS, STALLS)):
                 base = seed + 10_000 * (place + 1)
-                other = make_expert(task, style, base)
-                actor = Spoiled(other, kind, usual + 1, float(np.median(first)), base)
-                made = _episodes(env, actor, base, False, run.settings["failures"])
+                other = make_expert(task, replace(style, detour=0.0), base)
+                actor = Spoiled(other, kind, usual + 1, first, base)
+                made = _episodes(
+                    env,
+                    actor,
+                    base,
+                    False,
+                    run.settings["failures"],
+                    lambda episode: judged(episode, usual + 1, first, worth),
+                )
                 store.extend(made)
                 counts[kind] = len(made)
     finally:
@@ -105,17 +125,25 @@ def record(run: Run, folder: Path) -> dict[str, Any]:
     return {"store": str(folder / "episodes"), "subtasks": usual + 1, **counts}
 
 
-def _episodes(env: Any, actor: Any, seed: int, success: bool, count: int) -> list[Any]:
-    """``count`` episodes with that outcome."""
+def _episodes(
+    env: Any,
+    actor: Any,
+    seed: int,
+    success: bool,
+    count: int,
+    keep: Callable[[Any], Any] = lambda episode: episode,
+) -> list[Any]:
+    """``count`` episodes with that outcome that ``keep`` gives back."""
     from robo.errors import RoboError
     from robo.policies.recorder import stream_episodes
     from robo.rollout import CameraSchedule
 
-    camera = CameraSchedule(VIEWS, SIZE, SIZE, STRIDE)
+    camera = CameraSchedule(VIEWS, SIZE, SIZE, STRIDE[env.task.partition("/")[0]])
     kept: list[Any] = []
     for episode in stream_episodes(env, actor, range(seed, seed + 10 * count + 40), camera, False):
-        if episode.success == success:
-            kept.append(episode)
+        fitting = keep(episode) if episode.success == success else None
+        if fitting is not None:
+            kept.append(fitting)
         if len(kept) == count:
             return kept
     raise RoboError(f"only {len(kept)} of {count} episodes of {env.task} had success {success}")
@@ -182,13 +210,16 @@ def assess(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def figures(grm: Any, store: str, mode: str) -> dict[str, Any]:
-    """Order, discrimination and completion on one store."""
-    from _grm_actors import STALLS
+    """Order, discrimination and completion on one store.
 
+    ``completion_of_labels`` says how often the completion rule agrees with the actors' kinds when
+    it reads the labels: what a perfect model would reach.
+    """
     from robo.assess.completion import completion
     from robo.assess.discrimination import success_auc
     from robo.assess.grm import final_progress, outcomes, voc
     from robo.data import EpisodeStore
+    from robo.rewards.grm.labels import Labeller
     from robo.rewards.grm.score import reversed_progress, score_store
 
     episodes = list(EpisodeStore(store, "r"))
@@ -196,22 +227,43 @@ def figures(grm: Any, store: str, mode: str) -> dict[str, Any]:
     success = outcomes(scores)
     order = voc([score.progress for score in scores])
     back = voc([reversed_progress(grm, e) for e in episodes if e.success])
-    wanted = [
-        "success" if e.success else "partial" if e.metadata["actor"] == STALLS else "failure"
-        for e in episodes
-    ]
+    labeller = Labeller.of(episodes)
+    wanted = [verdict(episode) for episode in episodes]
     said = [completion(score.progress) for score in scores]
-    right = Counter(w for w, s in zip(wanted, said, strict=True) if w == s)
-    total = Counter(wanted)
+    ideal = [completion(labeller.at_frames(episode)) for episode in episodes]
     return {
         "episodes": len(scores),
         "voc_plus": float(order[success].mean()),
         "voc_minus": float(back.mean()),
         "auc": float(success_auc(final_progress(scores, match_lengths=False), success)),
-        "completion": sum(right.values()) / len(said),
-        "completion_by_kind": {kind: right[kind] / total[kind] for kind in sorted(total)},
+        "auc_matched_lengths": float(success_auc(final_progress(scores), success)),
+        "completion": agreement(wanted, said)["all"],
+        "completion_by_kind": agreement(wanted, said),
+        "completion_of_labels": agreement(wanted, ideal)["all"],
+        "said": {
+            w: dict(Counter(s for v, s in zip(wanted, said, strict=True) if v == w))
+            for w in sorted(set(wanted))
+        },
         "invalid": sum(score.invalid for score in scores),
     }
+
+
+def verdict(episode: Any) -> str:
+    """What the episode is, by its outcome and by what acted: success, partial or failure."""
+    from _grm_actors import STALLS
+
+    if episode.success:
+        return "success"
+    return "partial" if episode.metadata["actor"] == STALLS else "failure"
+
+
+def agreement(wanted: Sequence[str], said: Sequence[str]) -> dict[str, float]:
+    """Share of verdicts that agree: of ``all``, and of each wanted one."""
+    pairs = list(zip(wanted, said, strict=True))
+    by_kind = {
+        kind: float(np.mean([w == s for w, s in pairs if w == kind])) for kind in sorted({*wanted})
+    }
+    return {"all": float(np.mean([w == s for w, s in pairs])), **by_kind}
 
 
 def stage(run: Run, folder: Path) -> dict[str, Any]:
@@ -227,7 +279,7 @@ def tell(run: Run, result: dict[str, Any] | None) -> None:
 
 def main(options: Options) -> int:
     """Run the stages that are missing, and publish what there is."""
-    study = Study(options.work)
+    study, began = Study(options.work), time.monotonic()
     names = {task: task.replace("/", "-") for task in (*options.tasks, options.held_out)}
     sizes = {"train": (options.demonstrations, options.failures), "test": (options.test,) * 2}
     records = {
@@ -239,6 +291,8 @@ def main(options: Options) -> int:
                 "seed": 100_000 if part == "train" else 500_000,
                 "demonstrations": demos,
                 "failures": failures,
+                # Order is asked of experts that go to work at once, as in the paper.
+                "detour": ExpertStyle().detour if part == "train" else 0.0,
             },
         )
         for task, name in names.items()
@@ -246,7 +300,8 @@ def main(options: Options) -> int:
     }
 
     def do(runs: list[Run]) -> bool:
-        failed = execute(study, runs, stage, options.workers, options.minutes, tell)
+        left = minutes_left(options.minutes, began)
+        failed = execute(study, runs, stage, options.workers, left, tell)
         return not failed and not study.missing(runs)
 
     if not do(list(records.values())):
@@ -303,35 +358,57 @@ def main(options: Options) -> int:
 
 def finish(options: Options, study: Study, seen: list[Run], adapted: list[Run]) -> int:
     """Publish the study's result; 1 where something is missing."""
-    tasks = [result["tasks"] for run in seen if (result := study.result(run)) is not None]
+    fits = [result["tasks"] for run in seen if (result := study.result(run)) is not None]
     shots = [result for run in adapted if (result := study.result(run)) is not None]
     rows = [
         {
             "name": task,
-            **{
-                figure: float(np.mean([found[task][figure] for found in tasks]))
-                for figure in ("voc_plus", "voc_minus", "auc", "completion")
-            },
+            "episodes": fits[0][task]["episodes"],
+            **means([fit[task] for fit in fits]),
+            "completion_of_labels": fits[0][task]["completion_of_labels"],
+            "said": [fit[task]["said"] for fit in fits],
         }
         for task in options.tasks
-        if tasks
+        if fits
     ]
+    overall = means(rows) if rows else None
+    adaptation = {
+        part: {**means([shot[part] for shot in shots]), "fits": [shot[part] for shot in shots]}
+        for part in ("before", "after")
+        if shots
+    }
+    complete = len(fits) == len(shots) == len(options.seeds)
     result = {
         "benchmark": "grm_tasks",
         "rows": rows,
-        "seen": {
-            figure: float(np.mean([row[figure] for row in rows]))
-            for figure in ("voc_plus", "voc_minus", "auc", "completion")
-            if rows
-        },
+        "seen": overall,
         "held_out": options.held_out,
-        "adaptation": [{k: shot[k] for k in ("before", "after")} for shot in shots],
+        "adaptation": adaptation,
+        "limits": LIMITS,
+        "passes": passes(overall, adaptation.get("after")) if complete else None,
         "settings": {k: v for k, v in vars(replace(options, out=None)).items() if k != "work"},
+        "seeds": list(options.seeds),
+        "complete": complete,
         "machine": machine(),
     }
-    complete = len(tasks) == len(shots) == len(options.seeds)
-    publish({**result, "complete": complete}, options.out if complete else None)
+    publish(result, options.out if complete else None)
     return 0 if complete else 1
+
+
+def means(found: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Mean of each figure."""
+    return {name: float(np.mean([one[name] for one in found])) for name in FIGURES}
+
+
+def passes(
+    seen: dict[str, float] | None, adapted: dict[str, float] | None
+) -> dict[str, dict[str, bool]]:
+    """Which figures reach their limits."""
+    return {
+        part: {name: found[name] >= limit for name, limit in LIMITS[part].items()}
+        for part, found in (("seen", seen), ("adapted", adapted))
+        if found is not None
+    }
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from pathlib import Path
 from assess_tables import ASSESS_BUILDERS
 from figure_tables import BUILDERS as README_BUILDERS
 from figure_tables import FigureError
+from grm_tables import GRM_BUILDERS
 from ppo_tables import PPO_BUILDERS
 
-BUILDERS = {**README_BUILDERS, **ASSESS_BUILDERS, **PPO_BUILDERS}
+BUILDERS = {**README_BUILDERS, **ASSESS_BUILDERS, **PPO_BUILDERS, **GRM_BUILDERS}
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = "not measured yet"
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
