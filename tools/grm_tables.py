@@ -23,6 +23,8 @@ WEAK = {
     "ensemble": "lower bound of an ensemble, frozen",
 }
 
+ORDER = ("voc_plus", "voc_plus_incremental", "voc_minus", "auc", "auc_matched_lengths")
+
 
 def signed(value: Any) -> str:
     """A difference of progress."""
@@ -42,12 +44,22 @@ def training_note(data: dict[str, Any]) -> str:
 def grm_tasks(data: dict[str, Any]) -> str:
     """Rows of benchmarks/grm_tasks.py: a row per task, then before and after adaptation."""
     limits = data["limits"]
-    header = ("task", "episodes", "VOC+", "VOC-", "AUC", "AUC, lengths matched", "completion")
+    header = (
+        "task",
+        "episodes",
+        "VOC+",
+        "VOC+ incremental",
+        "VOC-",
+        "AUC",
+        "AUC, lengths matched",
+        "completion",
+    )
     rows = [
         [row["name"], count(row["episodes"]), *_order_and_completion(row)] for row in data["rows"]
     ]
     rows.append(["**mean of seen tasks**", "", *_order_and_completion(data["seen"])])
     rows.append(["required", "", *_required(limits["seen"])])
+    rows.append(["untrained network, the same mean", "", *_order_and_completion(data["untrained"])])
     for part, words in (("before", "not adapted"), ("after", "one demonstration")):
         found = data["adaptation"][part]
         name = f"{data['held_out']}, {words}"
@@ -65,13 +77,11 @@ def grm_tasks(data: dict[str, Any]) -> str:
 
 
 def _order_and_completion(row: dict[str, Any]) -> list[str]:
-    order = [decimal(row[name]) for name in ("voc_plus", "voc_minus", "auc", "auc_matched_lengths")]
-    return [*order, percent(row["completion"])]
+    return [*(decimal(row[name]) for name in ORDER), percent(row["completion"])]
 
 
 def _required(limits: dict[str, float]) -> list[str]:
-    names = ("voc_plus", "voc_minus", "auc", "auc_matched_lengths")
-    order = [f"≥ {decimal(limits[name])}" if name in limits else "" for name in names]
+    order = [f"≥ {decimal(limits[name])}" if name in limits else "" for name in ORDER]
     return [*order, f"≥ {percent(limits['completion'])}" if "completion" in limits else ""]
 
 

@@ -222,3 +222,38 @@ def test_throughput_of_the_compact_and_of_a_tiny_model(tmp_path):
     assert all(row["pairs_per_second"] > 0 for row in result["rows"])
     on, off = result["rows"][2:]
     assert on["operations_per_pair"] < off["operations_per_pair"]
+
+
+def test_held_out_task_is_learned_from_one_demonstration_a_fit(benchmark, tmp_path):
+    tasks = benchmark("grm_tasks")
+    options = tasks.Options(seeds=(3, 7), test=5)
+    runs = tasks.recordings(options)
+    shown = runs[options.held_out, "train"].settings
+    assert (shown["demonstrations"], shown["failures"], shown["detour"]) == (2, 0, 0.0)
+    assert options.held_out not in options.tasks and len(options.tasks) >= 6
+    assert len(runs) == 2 * (len(options.tasks) + 1)
+    assert all(run.settings["failures"] == 5 for (_, part), run in runs.items() if part == "test")
+    seeds = {
+        part: {run.settings["seed"] for key, run in runs.items() if key[1] == part}
+        for part in ("train", "test")
+    }
+    assert not seeds["train"] & seeds["test"]
+    stores = {key: "/".join(key) for key in runs}
+    learns, seen, adapted = tasks.fits(options, tasks.Study(tmp_path), stores)
+    assert [len(found) for found in (learns, seen, adapted)] == [2, 2, 2]
+    assert [run.settings["demo"].rpartition(":")[2] for run in adapted] == ["0", "1"]
+    assert shown["task"] not in learns[0].settings["stores"]
+
+
+def test_models_of_other_episodes_are_fitted_anew(benchmark, tmp_path):
+    tasks = benchmark("grm_tasks")
+    stores = {key: "same" for key in tasks.recordings(tasks.Options())}
+    settings = [
+        [
+            run.settings
+            for runs in tasks.fits(options, tasks.Study(tmp_path), stores)
+            for run in runs
+        ]
+        for options in (tasks.Options(), tasks.Options(demonstrations=10))
+    ]
+    assert all(one != other for one, other in zip(*settings, strict=True))
