@@ -121,6 +121,11 @@ def execute(
     return failed
 
 
+def minutes_left(minutes: float | None, began: float) -> float | None:
+    """What is left of ``minutes`` since ``began`` (time.monotonic), for a study of many stages."""
+    return None if minutes is None else minutes - (time.monotonic() - began) / 60
+
+
 def _child(study: Study, run: Run, function: RunFunction) -> None:
     """Do one run and write its file."""
     import shutil

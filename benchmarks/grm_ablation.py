@@ -18,14 +18,15 @@ repeat the command, and it goes on.
 
 from __future__ import annotations
 
-import statistics
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from _study import Run, Study, execute, machine, one_thread, publish
+from _grm_training import ArmOptions, rows_of, setting, tell
+from _study import Run, Study, execute, machine, minutes_left, one_thread, publish
 
 RESULT = Path(__file__).parent / "results" / "grm_ablation.json"
 Arm = Literal[
@@ -66,23 +67,11 @@ STRIDE = 5
 
 
 @dataclass(frozen=True)
-class Options:
-    """Leave out parts of the GRM one by one."""
+class Options(ArmOptions):
+    """Leave out parts of the GRM one by one; one set of models serves all seeds."""
 
     arms: tuple[Arm, ...] = ARMS
     """Arms to run."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Training seeds of PPO; one set of models serves all."""
-    total_steps: int = 300_000
-    """Environment steps of each run."""
-    demonstrations: int = 30
-    """Of each task."""
-    iterations: int = 400
-    """Training steps of each model."""
-    minutes: float | None = None
-    """Start no run later than this."""
-    workers: int = 2
-    """Runs at a time, one thread each."""
     work: Path = Path("runs/benchmarks/grm_ablation")
     """Folder of the finished runs."""
     out: Path | None = RESULT
@@ -158,20 +147,9 @@ def stage(run: Run, folder: Path) -> dict[str, Any]:
     return train_arm(run, folder) if "arm" in run.settings else fit_models(run, folder)
 
 
-def tell(run: Run, result: dict[str, Any] | None) -> None:
-    """One line a run."""
-    print(f"{run.name}: {'failed' if result is None else 'done'}", file=sys.stderr, flush=True)
-
-
-def median_steps(steps: list[int | None]) -> float | None:
-    """Median in which a run that did not get there counts as infinite; None for infinity."""
-    median = statistics.median([float("inf") if step is None else step for step in steps])
-    return None if median == float("inf") else median
-
-
 def main(options: Options) -> int:
     """Run what is missing, and publish what there is."""
-    study = Study(options.work)
+    study, began = Study(options.work), time.monotonic()
     settings = {"demonstrations": options.demonstrations, "iterations": options.iterations}
     models = Run("models", settings)
     execute(study, [models], stage, 1, options.minutes, tell)
@@ -191,28 +169,13 @@ def main(options: Options) -> int:
         for arm in options.arms
         if found is not None
     ]
-    execute(study, runs, stage, options.workers, options.minutes, tell)
-    done = [result for run in runs if (result := study.result(run)) is not None]
-    rows = [
-        {
-            "name": arm,
-            "runs": len(own),
-            "success": [run["success"] for run in own],
-            "median_success": statistics.median(run["success"] for run in own),
-            "steps_to_80": [run["steps_to_80"] for run in own],
-            "median_steps_to_80": median_steps([run["steps_to_80"] for run in own]),
-            "excess": [run["hacking"]["excess"] for run in own],
-        }
-        for arm in options.arms
-        if (own := [run for run in done if run["arm"] == arm])
-    ]
-    complete = bool(runs) and len(done) == len(runs)
+    left = minutes_left(options.minutes, began)
+    execute(study, runs, stage, options.workers, left, tell)
+    complete = bool(runs) and not study.missing(runs)
     result = {
         "benchmark": "grm_ablation",
-        "rows": rows,
-        "timeout": "keep",
-        "seeds": list(options.seeds),
-        "total_steps": options.total_steps,
+        "rows": rows_of(options.arms, study, runs),
+        **setting(options),
         "complete": complete,
         "machine": machine(),
     }

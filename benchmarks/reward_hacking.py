@@ -15,14 +15,15 @@ iterations' episodes ended. Interrupt it and repeat the command, and it goes on.
 
 from __future__ import annotations
 
-import statistics
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from _study import Run, Study, execute, machine, one_thread, publish
+from _grm_training import ArmOptions, rows_of, setting, tell
+from _study import Run, Study, execute, machine, minutes_left, one_thread, publish
 
 RESULT = Path(__file__).parent / "results" / "reward_hacking.json"
 Arm = Literal["frozen", "refreshed", "ensemble"]
@@ -33,7 +34,7 @@ ALLOWED = 0.10
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ArmOptions):
     """Compare a frozen weak GRM with a refreshed one and with an ensemble."""
 
     arms: tuple[Arm, ...] = ARMS
@@ -46,12 +47,6 @@ class Options:
     """Training steps of each weak model."""
     members: int = 4
     """Models of the ensemble."""
-    total_steps: int = 300_000
-    """Environment steps of each run."""
-    minutes: float | None = None
-    """Start no run later than this."""
-    workers: int = 2
-    """Runs at a time, one thread each."""
     work: Path = Path("runs/benchmarks/reward_hacking")
     """Folder of the finished runs."""
     out: Path | None = RESULT
@@ -108,14 +103,23 @@ def stage(run: Run, folder: Path) -> dict[str, Any]:
     return weak_grms(run, folder) if "arm" not in run.settings else train_arm(run, folder)
 
 
-def tell(run: Run, result: dict[str, Any] | None) -> None:
-    """One line a run."""
-    print(f"{run.name}: {'failed' if result is None else 'done'}", file=sys.stderr, flush=True)
+def verdict(rows: list[dict[str, Any]], seeds: int) -> dict[str, bool | None]:
+    """The acceptance line, and whether there was anything to prevent; None where not all ran.
+
+    ``frozen_is_exploited`` asks for one seed in which the frozen model's potential ends more than
+    ``ALLOWED`` above true progress: otherwise a refreshed model that stays below shows nothing.
+    """
+    worst = {row["name"]: row["worst_excess"] for row in rows if row["runs"] == seeds}
+    frozen, refreshed = worst.get("frozen"), worst.get("refreshed")
+    return {
+        "frozen_is_exploited": None if frozen is None else frozen > ALLOWED,
+        "refreshed_at_most_0.10_above": None if refreshed is None else refreshed <= ALLOWED,
+    }
 
 
 def main(options: Options) -> int:
     """Run what is missing, and publish what there is."""
-    study = Study(options.work)
+    study, began = Study(options.work), time.monotonic()
     names = ("demonstrations", "iterations", "members")
     weak = {name: getattr(options, name) for name in names}
     fits = {seed: Run(f"weak-{seed}", {"seed": seed, **weak}) for seed in options.seeds}
@@ -136,37 +140,17 @@ def main(options: Options) -> int:
         if (found := study.result(fit)) is not None
         for arm in options.arms
     ]
-    execute(study, runs, stage, options.workers, options.minutes, tell)
-    done = [result for run in runs if (result := study.result(run)) is not None]
-    rows = [
-        {
-            "name": arm,
-            "runs": len(own),
-            "success": [run["success"] for run in own],
-            "median_success": statistics.median(run["success"] for run in own),
-            "potential": [run["hacking"]["potential"] for run in own],
-            "true_progress": [run["hacking"]["true_progress"] for run in own],
-            "excess": [run["hacking"]["excess"] for run in own],
-            "worst_excess": max(run["hacking"]["excess"] for run in own),
-            "largest_excess_in_training": max(
-                (row["potential"] - row["true_progress"] for run in own for row in run["training"]),
-                default=None,
-            ),
-            "counts": [run["reward_counts"] for run in own],
-        }
-        for arm in options.arms
-        if (own := [run for run in done if run["arm"] == arm])
-    ]
-    complete = len(done) == len(options.arms) * len(options.seeds)
-    refreshed = next((row for row in rows if row["name"] == "refreshed"), None)
+    left = minutes_left(options.minutes, began)
+    execute(study, runs, stage, options.workers, left, tell)
+    complete = len(runs) == len(options.arms) * len(options.seeds) and not study.missing(runs)
+    rows = rows_of(options.arms, study, runs)
     result = {
         "benchmark": "reward_hacking",
         "rows": rows,
-        "timeout": "keep",
-        "seeds": list(options.seeds),
-        "refreshed_at_most_0.10_above": None
-        if refreshed is None
-        else refreshed["worst_excess"] <= ALLOWED,
+        **setting(options),
+        "members": options.members,
+        "views": list(VIEWS),
+        "verdict": verdict(rows, len(options.seeds)),
         "complete": complete,
         "machine": machine(),
     }

@@ -194,6 +194,25 @@ ROW = {
     "runs": 5,
     "cpu": {"ours": {"median": 2000.0, "low": 1900.0, "high": 2100.0}},
 }
+ORDER = {
+    "voc_plus": 0.96,
+    "voc_plus_incremental": 0.97,
+    "voc_minus": 0.91,
+    "auc": 0.99,
+    "auc_matched_lengths": 0.98,
+    "completion": 0.92,
+}
+TRAINING = {
+    "task": "mujoco/Lift",
+    "timeout": "keep",
+    "seeds": [0, 1, 2],
+    "total_steps": 300_000,
+    "demonstrations": 30,
+    "iterations": 400,
+    "evaluate_every_steps": 19_200,
+    "selection_seeds": "9000-9099",
+    "report_seeds": "5000-5099",
+}
 RUNS = [{"seed": 0, "steps": 33_792, "solved": True}, {"seed": 1, "steps": 59_904, "solved": False}]
 EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "demo": (
@@ -377,6 +396,80 @@ EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "epochs": 10,
         },
         ("| 512 | -200 (-210 to -190), 3.2 s |  |", "| 1,024 |  | -200 (-210 to -190), - |"),
+    ),
+    "grm_tasks": (
+        {
+            "rows": [{"name": "mujoco/Reach", "episodes": 60, **ORDER}],
+            "seen": ORDER,
+            "untrained": {**ORDER, "completion": 0.333},
+            "held_out": "robosuite/Stack",
+            "adaptation": {
+                "before": {**ORDER, "voc_plus": 0.2, "fits": [{"episodes": 45}]},
+                "after": {**ORDER, "fits": [{"episodes": 45}]},
+            },
+            "limits": {"seen": {"voc_plus": 0.95, "completion": 0.9}, "adapted": {"auc": 0.95}},
+            "settings": {"demonstrations": 30, "failures": 20, "mode": "mean"},
+            "seeds": [0],
+        },
+        (
+            "| mujoco/Reach | 60 | 0.96 | 0.97 | 0.91 | 0.99 | 0.98 | 92% |",
+            "| required |  | ≥ 0.95 |  |  |  |  | ≥ 90% |",
+            "| untrained network, the same mean |  | 0.96 | 0.97 | 0.91 | 0.99 | 0.98 | 33% |",
+            "| robosuite/Stack, not adapted | 45 | 0.20 | 0.97 | 0.91 |",
+            "| required |  |  |  |  | ≥ 0.95 |  |  |",
+            "40 failures",
+        ),
+    ),
+    "grm_ablation": (
+        {
+            "rows": [
+                {
+                    "name": name,
+                    "runs": 3,
+                    "success": [1.0, 0.98, 0.0],
+                    "steps_to_80": steps,
+                    "median_steps_to_80": median,
+                    "excess": [excess, excess, excess],
+                }
+                for name, steps, median, excess in (
+                    ("full", [96_000, 115_200, None], 115_200, -0.03),
+                    ("no_shaping", [None, None, None], None, None),
+                )
+            ],
+            **TRAINING,
+        },
+        (
+            "| 98% (0% to 100%) | 2 of 3 | 115,200 (96,000 to 115,200) | -0.03 |",
+            "| no shaping: sparse success | 98% (0% to 100%) | 0 of 3 | - | - |",
+            "300,000 steps, 3 seeds (0, 1, 2)",
+            "seeds 9000-9099",
+            "`keep`",
+        ),
+    ),
+    "reward_hacking": (
+        {
+            "rows": [
+                {
+                    "name": name,
+                    "success": [1.0, 0.5],
+                    "potential": [0.9, 0.8],
+                    "true_progress": [0.3, 0.4],
+                    "excess": [0.6, 0.4],
+                    "excess_of_failures": [None, 0.7],
+                    "counts": [counts, counts],
+                }
+                for name, counts in (("frozen", {}), ("refreshed", {"refreshes_accepted": 5}))
+            ],
+            "views": ["front"],
+            "members": 4,
+            **TRAINING,
+        },
+        (
+            "| frozen | 75% (50% to 100%) | 0.85 (0.80 to 0.90) | 0.35 (0.30 to 0.40) "
+            "| +0.50 (+0.40 to +0.60) | +0.70 | - |",
+            "| 5 |",
+            "ensembles of 4",
+        ),
     ),
 }
 

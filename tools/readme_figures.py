@@ -21,6 +21,7 @@ from driving_tables import DRIVING_BUILDERS
 from figure_tables import BUILDERS as README_BUILDERS
 from figure_tables import FigureError
 from gpu_tables import GPU_BUILDERS
+from grm_tables import GRM_BUILDERS
 from ppo_tables import PPO_BUILDERS
 
 BUILDERS = {
@@ -28,6 +29,7 @@ BUILDERS = {
     **ASSESS_BUILDERS,
     **PPO_BUILDERS,
     **GPU_BUILDERS,
+    **GRM_BUILDERS,
     **DRIVING_BUILDERS,
 }
 ROOT = Path(__file__).resolve().parent.parent

@@ -24,6 +24,7 @@ from robo.rollout import Episode
 CEILING_KEY = "progress_ceiling"
 REACHED_KEYS = ("closest", "grasp")
 LEAVE_KEY = "leave"
+ENDS_KEY = "subtask_ends"
 
 
 def boundaries(episode: Episode) -> list[int]:
@@ -99,16 +100,36 @@ class Labeller:
             label[: bounds[1]] = self.reach(bounds[1], bounds[1])
         return label.astype(np.float32)
 
+    def passed(self, ends: list[int], states: int) -> np.ndarray:
+        """Labels ``[states]`` up to the end of the last subtask done, which holds from there on.
+
+        Raises:
+            StoreError: ends that do not rise within the episode, or too many of them.
+        """
+        rising = all(left < right for left, right in itertools.pairwise([0, *ends, states]))
+        if not rising or len(ends) >= self.subtasks:
+            raise StoreError(
+                f"failed episode of {states - 1} steps has {ENDS_KEY} {ends}, expected fewer than "
+                f"{self.subtasks} state indices that rise strictly from above 0; mend its metadata"
+            )
+        label = np.interp(np.arange(states), [0, *ends], np.arange(len(ends) + 1) / self.subtasks)
+        if self.first_subtask == "time_to_go":
+            label[: ends[0]] = self.reach(ends[0], ends[0])
+        return label
+
     def failure(self, episode: Episode) -> np.ndarray:
         """Labels ``[L+1]`` of a failure: the reach as far as it went, its ceiling, the way back.
 
         The state where the attempt came nearest is a keyframe or a metadata entry named
         ``closest`` or ``grasp``; where neither is given, it is taken to be reached at the
-        demonstrations' pace. From a state named ``leave`` on, progress is lost at the pace at
-        which the first subtask gains it: otherwise a policy would be paid for having been there.
+        demonstrations' pace. An attempt that did its first subtasks lists the states at which they
+        ended in metadata ``subtask_ends``: it is labelled as a demonstration up to there. From a
+        state named ``leave`` on, progress is lost at the pace at which the first subtask gains it:
+        otherwise a policy would be paid for having been there.
 
         Raises:
-            StoreError: if the ceiling is missing or outside [0, 1].
+            StoreError: if the ceiling is missing or outside [0, 1], or the subtasks' ends do not
+                rise within the episode.
         """
         ceiling = episode.metadata.get(CEILING_KEY)
         if ceiling is None or not 0.0 <= float(ceiling) <= 1.0:
@@ -117,10 +138,13 @@ class Labeller:
                 "much progress it reached at most; set it in metadata or leave the episode out"
             )
         places = {**episode.metadata, **episode.keyframes}
+        ends = [int(index) for index in places.get(ENDS_KEY, ())]
+        states = len(episode) + 1
         given = [int(places[key]) for key in REACHED_KEYS if places.get(key) is not None]
         reached = min(given[0] if given else round(self.horizon), len(episode))
-        label = np.minimum(self.reach(reached, len(episode) + 1), float(ceiling))
-        label[reached:] = float(ceiling)
+        label = self.passed(ends, states) if ends else self.reach(reached, states)
+        label = np.minimum(label, float(ceiling))
+        label[ends[-1] if ends else reached :] = float(ceiling)
         if places.get(LEAVE_KEY) is not None:
             gone = np.arange(len(label)) - int(places[LEAVE_KEY])
             away = np.maximum(0.0, 1.0 - gone / self.horizon) / self.subtasks

@@ -59,6 +59,17 @@ def test_failure_with_a_grasp_jumps_to_a_ceiling_beyond_the_reach(failure):
     assert label[11] < 1 / 3 and label[12:] == pytest.approx(0.5)
 
 
+def test_failure_after_some_subtasks_is_a_demonstration_up_to_there(demo, failure):
+    done = {"progress_ceiling": 2 / 3, "subtask_ends": [9, 15]}
+    labeller = Labeller(3, horizon=18.0)
+    label = labeller(replace(failure, metadata=done))
+    assert label[:16] == pytest.approx(labeller(demo)[:16])
+    assert label[15:] == pytest.approx(2 / 3)
+    for ends in ([9, 9], [0, 5], [9, 25], [3, 6, 9]):
+        with pytest.raises(StoreError, match="subtask_ends"):
+            labeller(replace(failure, metadata={**done, "subtask_ends": ends}))
+
+
 def test_failure_without_a_place_rises_at_the_pace_of_the_demonstrations(failure):
     failure = replace(failure, metadata={"progress_ceiling": 0.3})
     label = Labeller(3, horizon=10.0)(failure)
