@@ -20,8 +20,9 @@ from assess_tables import ASSESS_BUILDERS
 from figure_tables import BUILDERS as README_BUILDERS
 from figure_tables import FigureError
 from ppo_tables import PPO_BUILDERS
+from srpo_tables import SRPO_BUILDERS
 
-BUILDERS = {**README_BUILDERS, **ASSESS_BUILDERS, **PPO_BUILDERS}
+BUILDERS = {**README_BUILDERS, **ASSESS_BUILDERS, **PPO_BUILDERS, **SRPO_BUILDERS}
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = "not measured yet"
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
