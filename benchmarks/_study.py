@@ -111,6 +111,8 @@ def execute(
                 process, run = going.pop(sentinel)
                 process.join()
                 result = study.result(run) if process.exitcode == 0 else None
+                if process.exitcode and process.exitcode < 0:  # such a process shows no traceback
+                    print(f"{run.name}: ended by signal {-process.exitcode}", flush=True)
                 if result is None:
                     failed.append(run)
                 on_done(run, result)

@@ -13,14 +13,19 @@ Interrupt and repeat the command: it goes on.
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 from _study import Run, Study, execute, machine, one_thread, publish
+
+if TYPE_CHECKING:
+    from robo.sim.contract import VectorEnvironment
 
 TASKS = ("mujoco/Reach", "mujoco/Push", "mujoco/Lift")
 COUNTS = (16, 12, 8, 6, 4, 3, 2)
@@ -54,6 +59,8 @@ class Options:
     """Camera roles that the encoder sees."""
     evaluate_every: int = 10
     """Updates between two evaluations."""
+    stop: float = 0.97
+    """A run ends early at this success on the selection seeds."""
     report_episodes: int = 200
     """Unseen initial states of the closing evaluation."""
     minutes: float | None = None
@@ -66,41 +73,70 @@ class Options:
     """JSON file to write."""
 
 
-def demonstrate(settings: dict[str, Any], folder: Path) -> tuple[Path, dict[str, Any]]:
-    """As many demonstrations as give a policy that succeeds at most so often; it is cloned too."""
+def prepare(run: Run, folder: Path) -> dict[str, Any]:
+    """Demonstrations, the policy cloned from them and the encoder: what both arms begin with."""
+    import torch
+
     import robo
+    from robo.policies.evaluate import evaluate
+    from robo.policies.policy_files import load_policy
+    from robo.policies.srpo_presets import GroupSettings
+    from robo.policies.srpo_training import encoder_for_groups
+    from robo.rollout import CameraSchedule
+
+    torch.set_num_threads(1)
+    settings = run.settings
+    seed, envs = settings["seed"], settings["num_envs"]
+    camera = CameraSchedule(tuple(settings["views"]))
+    attempts = range(first := 105_000 + 10_000 * seed, first + envs)
+    env = robo.make_vec(settings["task"], envs)
+    try:
+        found = demonstrate(settings, env, folder)
+        policy = load_policy(folder / "cloned")
+        report = evaluate(policy, env, range(5000, 5000 + settings["report_episodes"]))
+        began = time.perf_counter()
+        groups = GroupSettings(encoder_iterations=settings["encoder_iterations"])
+        fitted = encoder_for_groups(
+            Path(found["store"]), env, folder / "cloned", groups, camera, attempts, seed,
+            folder / "video-encoder",
+        )  # fmt: skip
+    finally:
+        env.close()
+    return {
+        **found,
+        "report": report["success_rate"],
+        "encoder": fitted,
+        "encoder_seconds": time.perf_counter() - began,
+    }
+
+
+def demonstrate(settings: dict[str, Any], env: VectorEnvironment, folder: Path) -> dict[str, Any]:
+    """Clone the most demonstrations by which a policy is no better than it may begin."""
     from robo.commands.collect import Collect
+    from robo.data import EpisodeStore
     from robo.policies.evaluate import evaluate
     from robo.policies.policy_files import load_policy
     from robo.policies.srpo_presets import GroupSettings
     from robo.policies.srpo_training import clone_for_groups
     from robo.policies.train_config import lift_network
 
-    env = robo.make_vec(settings["task"], 50)
-    found: dict[str, Any] = {}
-    out = folder
-    try:
-        for count in COUNTS:
-            out = folder / f"demonstrations-{count}"
-            first = 100_000 + 10_000 * settings["seed"]
-            Collect(
-                settings["task"],
-                demonstrations=count,
-                seed=first,
-                views=tuple(settings["views"]),
-                out=out,
-            ).run()
-            store, groups = out / "episodes", GroupSettings()
-            clone_for_groups(
-                store, env, lift_network(), groups, settings["seed"], folder / "cloned"
-            )
-            score = evaluate(load_policy(folder / "cloned"), env, range(9000, 9100))
-            found = {"demonstrations": count, "cloned": score["success_rate"]}
-            if score["success_rate"] <= HIGHEST_START:
-                break
-    finally:
-        env.close()
-    return out / "episodes", found
+    first, views = 100_000 + 10_000 * settings["seed"], tuple(settings["views"])
+    out = folder / "demonstrations"
+    Collect(settings["task"], demonstrations=COUNTS[0], seed=first, views=views, out=out).run()
+    with EpisodeStore(out / "episodes", mode="r") as source:
+        episodes = [source.read(index) for index in range(len(source))]
+    store, cloned, found = folder / "episodes", folder / "cloned", {}
+    for count in COUNTS:
+        shutil.rmtree(store, ignore_errors=True)
+        with EpisodeStore(store) as target:
+            for episode in episodes[:count]:
+                target.append(episode)
+        clone_for_groups(store, env, lift_network(), GroupSettings(), settings["seed"], cloned)
+        score = evaluate(load_policy(cloned), env, range(9000, 9100))
+        found = {"demonstrations": count, "cloned": score["success_rate"], "store": str(store)}
+        if score["success_rate"] <= HIGHEST_START:
+            break
+    return found
 
 
 class Curve:
@@ -126,7 +162,7 @@ class Curve:
 
 
 def train(run: Run, folder: Path) -> dict[str, Any]:
-    """Demonstrations, cloning, encoder, groups, report."""
+    """Groups from the cloned policy, then the report."""
     import torch
 
     import robo
@@ -134,64 +170,69 @@ def train(run: Run, folder: Path) -> dict[str, Any]:
     from robo.policies.policy_files import load_policy
     from robo.policies.run_folder import find_policy
     from robo.policies.srpo_presets import GroupSettings, group_ppo
-    from robo.policies.srpo_training import encoder_for_groups, group_train_config
+    from robo.policies.srpo_training import group_train_config
     from robo.policies.train_config import TrainConfig, lift_network
     from robo.policies.trainer import make_trainer
     from robo.rollout import CameraSchedule
 
     torch.set_num_threads(1)
     settings = run.settings
-    store, found = demonstrate(settings, folder)
-    task, envs, seed = settings["task"], settings["num_envs"], settings["seed"]
-    groups = GroupSettings(
-        group_size=settings["group_size"],
-        progress=settings["arm"] == "srpo",
-        encoder_iterations=settings["encoder_iterations"],
+    began = Path(settings["began"])
+    env = robo.make_vec(settings["task"], settings["num_envs"])
+    groups = GroupSettings(group_size=settings["group_size"], progress=settings["arm"] == "srpo")
+    base = TrainConfig(
+        task=settings["task"],
+        num_envs=settings["num_envs"],
+        total_steps=settings["rollouts"] * (env.max_episode_steps or 0),
+        group_size=groups.group_size,
+        seed=settings["seed"],
+        ppo=group_ppo(),
+        network=lift_network(),
+        start_from=began / "cloned",
+        evaluate_every_steps=1,
+        evaluate_seeds="9000-9099",
+        stop_success=settings["stop"],
+        checkpoint_every_iterations=1000,
     )
     camera = CameraSchedule(tuple(settings["views"]))
-    first = 105_000 + 10_000 * seed
-    env = robo.make_vec(task, envs)
+    encoder = str(began / "video-encoder")
+    config = group_train_config(groups, base, encoder, began / "episodes", camera)
+    curve, timing = Curve(settings["num_envs"]), Timing()
+    trainer = make_trainer(
+        config, folder / "run", callbacks=[curve, timing, Pace(settings)], show=False
+    )
     try:
-        fitted = encoder_for_groups(
-            store, env, folder / "cloned", groups, camera, range(first, first + envs), seed,
-            folder / "video-encoder",
-        )  # fmt: skip
-        updates = settings["rollouts"] // envs
-        limit = env.max_episode_steps or 0
-        base = TrainConfig(
-            task=task,
-            num_envs=envs,
-            total_steps=updates * envs * limit,
-            group_size=groups.group_size,
-            seed=seed,
-            ppo=group_ppo(),
-            network=lift_network(),
-            start_from=folder / "cloned",
-            evaluate_every_steps=1,
-            evaluate_seeds="9000-9099",
-            checkpoint_every_iterations=1000,
-        )
-        curve = Curve(envs)
-        config = group_train_config(groups, base, fitted["encoder"], store, camera)
-        trainer = make_trainer(
-            config, folder / "run", callbacks=[curve, Pace(settings)], show=False
-        )
-        try:
-            trainer.run()
-            curve.see(trainer, trainer.iteration)
-        finally:
-            trainer.close()
+        trainer.run()
+        curve.see(trainer, trainer.iteration)
         policy = load_policy(find_policy(folder / "run"))
-        report = evaluate(policy, env, range(5000, 5000 + settings["report_episodes"]))
+        seeds = range(5000, 5000 + settings["report_episodes"])
+        report = evaluate(policy, env, seeds)
     finally:
+        trainer.close()
         env.close()
     return {
-        **found,
         "curve": list(curve.points.values()),
+        "rollouts": trainer.iteration * settings["num_envs"],
         "rollouts_to_level": curve.first_at(LEVEL),
         "success": report["success_rate"],
-        "encoder": fitted,
+        "successes": report["successes"],
+        "episodes": report["episodes"],
+        "seconds": timing.seconds,
     }
+
+
+class Timing:
+    """Callback: adds up the seconds of collecting, rewarding and updating."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, iteration: Any) -> None:
+        """Add this iteration's."""
+        for part in ("collect", "reward", "update"):
+            spent = iteration.metrics[f"time/{part}"]
+            self.seconds[part] = self.seconds.get(part, 0.0) + spent
 
 
 class Pace:
@@ -212,66 +253,97 @@ class Pace:
 
 
 def main(options: Options) -> None:
-    """All runs, then the table."""
+    """Beginnings, then the arms, then the table."""
     study = Study(options.work)
-    names = (
-        "rollouts",
-        "num_envs",
-        "group_size",
-        "encoder_iterations",
-        "evaluate_every",
-        "report_episodes",
-    )
-    shared = {name: getattr(options, name) for name in names} | {"views": list(options.views)}
-    runs = [
-        Run(f"{arm}-{task[7:]}-{seed}", {"task": task, "arm": arm, "seed": seed, **shared})
-        for seed in options.seeds
-        for task in options.tasks
-        for arm in options.arms
-    ]
+    begin = ("num_envs", "encoder_iterations", "report_episodes")
+    common = {name: getattr(options, name) for name in begin} | {"views": list(options.views)}
+    names = ("rollouts", "group_size", "evaluate_every", "stop")
+    learner = {name: getattr(options, name) for name in names}
+    beginnings, runs = [], []
+    for seed in options.seeds:
+        for task in options.tasks:
+            place = {"task": task, "seed": seed, **common}
+            beginning = Run(f"begin-{task[7:]}-{seed}", place)
+            beginnings.append(beginning)
+            began = str(options.work / beginning.name)
+            runs += [
+                Run(f"{arm}-{task[7:]}-{seed}", {**place, **learner, "arm": arm, "began": began})
+                for arm in options.arms
+            ]
 
     def show(run: Run, result: dict[str, Any] | None) -> None:
         text = "failed"
-        if result is not None:
-            text = (
-                f"{result['cloned']:.0%} -> {result['success']:.0%}, "
-                f"{result['rollouts_to_level']} rollouts to {LEVEL:.0%}"
-            )
+        if result is not None and "cloned" in result:
+            text = f"{result['cloned']:.0%} from {result['demonstrations']} demonstrations"
+        elif result is not None:
+            text = f"{result['success']:.0%}, {result['rollouts_to_level']} rollouts to {LEVEL:.0%}"
         print(f"{run.name}: {text}", flush=True)
 
-    failed = execute(study, runs, train, options.workers, options.minutes, show)
-    publish(summary(study, runs, failed), options.out)
+    began = time.monotonic()
+    failed = execute(study, beginnings, prepare, options.workers, options.minutes, show)
+    found = {beginning.name: study.result(beginning) for beginning in beginnings}
+    ready = [run for run in runs if found[Path(run.settings["began"]).name] is not None]
+    left = options.minutes
+    if left is not None:
+        left = max(0.0, left - (time.monotonic() - began) / 60)
+    failed += execute(study, ready, train, options.workers, left, show)
+    publish(summary(options, study, runs, found, failed), options.out)
 
 
-def summary(study: Study, runs: list[Run], failed: list[Run]) -> dict[str, Any]:
-    """Per task and arm: medians of rollouts, means of success."""
-    done = [(run.settings, result) for run in runs if (result := study.result(run)) is not None]
-    rows, means = [], {}
-    for arm in dict.fromkeys(settings["arm"] for settings, _ in done):
-        everything = [result["success"] for settings, result in done if settings["arm"] == arm]
-        means[arm] = statistics.fmean(everything)
-        for task in dict.fromkeys(settings["task"] for settings, _ in done):
-            mine = [r for s, r in done if (s["arm"], s["task"]) == (arm, task)]
+def summary(
+    options: Options,
+    study: Study,
+    runs: list[Run],
+    beginnings: dict[str, dict[str, Any] | None],
+    failed: list[Run],
+) -> dict[str, Any]:
+    """Per task and arm what every seed gave; the target counts only over all runs."""
+    from robo.policies.group_collector import FIRST_SEED
+
+    done = []
+    for run in runs:
+        began = beginnings[Path(run.settings["began"]).name]
+        result = study.result(run)
+        if began is not None and result is not None:
+            place = {name: run.settings[name] for name in ("task", "arm", "seed")}
+            start = {name: began[name] for name in ("demonstrations", "cloned", "report")}
+            done.append({**place, **start, **result})
+    rows = []
+    for task in dict.fromkeys(result["task"] for result in done):
+        for arm in options.arms:
+            mine = [r for r in done if (r["task"], r["arm"]) == (task, arm)]
+            names = ("seed", "demonstrations", "cloned", "report", "success", "rollouts_to_level")
             if mine:
-                reached = [r["rollouts_to_level"] for r in mine]
-                rows.append(
-                    {
-                        "name": f"{task} {arm}",
-                        "cloned": statistics.fmean(r["cloned"] for r in mine),
-                        "success": statistics.fmean(r["success"] for r in mine),
-                        "rollouts_to_level": reached,
-                        "seeds": len(mine),
-                    }
-                )
+                columns = {name: [result[name] for result in mine] for name in names}
+                rows.append({"name": f"{task} {arm}", "task": task, "arm": arm, **columns})
+    everything = {arm: [r["success"] for r in done if r["arm"] == arm] for arm in options.arms}
+    means = {arm: statistics.fmean(found) for arm, found in everything.items() if found}
+    unfinished = len(runs) - len(done)
+    low_starts = bool(done) and all(result["cloned"] <= HIGHEST_START for result in done)
     return {
         "benchmark": "srpo_learning",
         "level": LEVEL,
+        "highest_start": HIGHEST_START,
         "rows": rows,
         "mean_success": means,
         "target": TARGET,
-        "target_met": means.get("srpo", 0.0) >= TARGET,
-        "runs": [{**settings, **result} for settings, result in done],
-        "unfinished": len(runs) - len(done),
+        "starts_low": low_starts,
+        "target_met": not unfinished and low_starts and means.get("srpo", 0.0) >= TARGET,
+        "states": {
+            "demonstrations": "100000 + 10000 seed and on",
+            "attempts": f"105000 + 10000 seed and on, {options.num_envs}",
+            "training": f"drawn from {FIRST_SEED} and on",
+            "selection": "9000-9099",
+            "report": f"5000-{4999 + options.report_episodes}",
+        },
+        "tasks": list(options.tasks),
+        "seeds": list(options.seeds),
+        "rollouts": options.rollouts,
+        "stop": options.stop,
+        "group_size": options.group_size,
+        "timeout": "group advantages, no bootstrap",
+        "runs": done,
+        "unfinished": unfinished,
         "failed": [run.name for run in failed],
         "machine": machine(),
     }

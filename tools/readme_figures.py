@@ -23,11 +23,13 @@ from figure_tables import FigureError
 from gpu_tables import GPU_BUILDERS
 from grm_tables import GRM_BUILDERS
 from ppo_tables import PPO_BUILDERS
+from srpo_tables import SRPO_BUILDERS
 
 BUILDERS = {
     **README_BUILDERS,
     **ASSESS_BUILDERS,
     **PPO_BUILDERS,
+    **SRPO_BUILDERS,
     **GPU_BUILDERS,
     **GRM_BUILDERS,
     **DRIVING_BUILDERS,

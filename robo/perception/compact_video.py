@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from robo.errors import CheckpointError, RoboError
 from robo.perception.clips import Clip
@@ -58,7 +59,8 @@ class CompactVideoNetwork(nn.Module):
     average: Tensor
     """float ``[D]``: mean of pooled features over the training clips."""
     deviation: Tensor
-    """float ``[D]``: their standard deviation, by which embeddings are divided."""
+    """float ``[D]``: deviation of each channel, the same in all places, by which embeddings are
+    divided."""
 
     def __init__(self, config: CompactVideoConfig) -> None:
         """Fresh weights from torch's generator."""
@@ -75,7 +77,9 @@ class CompactVideoNetwork(nn.Module):
         self.embed = nn.Linear(config.tubelet * config.patch**2 * 3, config.size)
         self.encoder = transformer(config.size, config.depth, config.heads)
         self.register_buffer("place", positions(self.shape, config.size), persistent=False)
-        dim = config.size * config.segments * len(config.views)
+        self.cells = (min(config.grid, self.shape[2]), min(config.grid, self.shape[3]))
+        """Rows and columns of the grid."""
+        dim = config.size * config.segments * math.prod(self.cells) * len(config.views)
         self.register_buffer("average", torch.zeros(dim))
         self.register_buffer("deviation", torch.ones(dim))
 
@@ -107,13 +111,15 @@ class CompactVideoNetwork(nn.Module):
         return self.encoder(self.embed(patches) + place)
 
     def pool(self, features: Tensor) -> Tensor:
-        """Means over the tokens of each view and segment of time, joined, ``[B, V*S*size]``."""
-        views, time, rows, columns = self.shape
-        segments = self.config.segments
-        cut = features.reshape(
-            len(features), views, segments, time // segments * rows * columns, self.config.size
-        )
-        return cut.mean(3).flatten(1)
+        """Means over the tokens of each view, segment of time and cell of the grid, joined.
+
+        ``[B, V*S*R*C*size]``, channels last.
+        """
+        _, time, rows, columns = self.shape
+        parts, size = self.config.segments, self.config.size
+        cut = features.reshape(-1, time // parts, rows, columns, size).mean(1)
+        cells = functional.adaptive_avg_pool2d(cut.permute(0, 3, 1, 2), self.cells)
+        return cells.permute(0, 2, 3, 1).reshape(len(features), -1)
 
 
 class CompactVideoEncoder(VideoEncoder):
@@ -133,7 +139,7 @@ class CompactVideoEncoder(VideoEncoder):
         self.views, self.frames = config.views, config.frames
         self.image_size = (config.height, config.width)
         """Height and width of the images that it reads, pixels."""
-        self.dim = config.size * config.segments * len(config.views)
+        self.dim = len(network.average)
         self.device, self.max_batch = torch.device(device), max_batch
 
     @property
@@ -142,17 +148,20 @@ class CompactVideoEncoder(VideoEncoder):
         return f"compact:{checksum(self._tensors())[:16]}"
 
     def standardise(self, clips: Sequence[Clip]) -> None:
-        """Give the embeddings of ``clips`` zero mean and unit deviation in every dimension.
+        """Give the embeddings of ``clips`` zero mean, and every channel unit deviation.
 
         What all rollouts have in common is most of a mean over tokens; distances are to say in
-        what they differ.
+        what they differ. A channel has one deviation in all places: were each place scaled by its
+        own, those where hardly anything happens would weigh as much as those that matter.
         """
         with torch.no_grad():
             self.network.average.zero_()
             self.network.deviation.fill_(1.0)
             found = self.embed(clips)
             self.network.average.copy_(found.mean(0))
-            self.network.deviation.copy_(found.std(0).clamp(min=1e-6))
+            channels = (found - found.mean(0)).reshape(-1, self.network.config.size)
+            scale = channels.square().mean(0).sqrt().clamp(min=1e-6)
+            self.network.deviation.copy_(scale.repeat(self.dim // len(scale)))
 
     def _tensors(self) -> dict[str, Tensor]:
         state = self.network.state_dict()
@@ -209,7 +218,7 @@ class CompactVideoEncoder(VideoEncoder):
                 raise ValueError(f"format {description['format']}, kind {description['kind']}")
             fields: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value
-                for key, value in description["config"].items()
+                for key, value in {"grid": 1, **description["config"]}.items()
             }
             network = CompactVideoNetwork(CompactVideoConfig(**fields))
             with safe_open(folder / WEIGHTS, "pt") as file:

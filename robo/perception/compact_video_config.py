@@ -36,6 +36,9 @@ class CompactVideoConfig:
     segments: int = 4
     """Parts of the rollout whose tokens are averaged each by itself and joined: 1 is the plain
     mean over time of V-JEPA 2; more keep the order of what happened."""
+    grid: int = 4
+    """Cells per side of the image, each averaged by itself and joined: 1 is V-JEPA 2's plain mean
+    over space; more keep where things are. No more than there are tokens."""
 
     def __post_init__(self) -> None:
         """Refuse a network that cannot be built."""
@@ -46,6 +49,8 @@ class CompactVideoConfig:
                 f"images of {self.height}x{self.width} pixels and {self.frames} frames do not "
                 f"divide into tokens of {self.patch}x{self.patch} pixels and {self.tubelet} frames"
             )
+        if self.grid < 1:
+            raise RoboError(f"grid is {self.grid}, expected at least 1 cell per side of the image")
         if (self.frames // self.tubelet) % self.segments:
             raise RoboError(
                 f"{self.frames // self.tubelet} tokens in time do not divide into "

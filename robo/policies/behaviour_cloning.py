@@ -14,6 +14,10 @@ from typing import Literal
 import gymnasium
 import numpy as np
 import torch
+
+# The first optimiser imports torch._dynamo, and that import crashes the process (signal 11) when
+# an EGL context already exists: import it before any environment renders.
+import torch._dynamo
 from torch import Tensor
 
 from robo.data import EpisodeStore

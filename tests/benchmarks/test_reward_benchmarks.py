@@ -102,3 +102,45 @@ def test_the_route_driver_steers_to_the_route_and_halts(benchmark):
     assert steer > 0.3 and pedal > 0.5
     raster[0, 5, 40, 30:34] = 255  # a red light, 8 m ahead
     assert driver({"birdseye": raster, "state": state + 5}, np.zeros(1, bool))[0, 1] < 0
+
+
+def test_srpo_targets_need_every_run_and_a_low_start(benchmark, tmp_path, monkeypatch):
+    learning = benchmark("srpo_learning")
+    options = learning.Options(seeds=(0,), tasks=("mujoco/Reach",), work=tmp_path)
+    study, began = learning.Study(tmp_path), {"demonstrations": 4, "cloned": 0.5, "report": 0.4}
+    settings = {"task": "mujoco/Reach", "seed": 0, "began": str(tmp_path / "begin")}
+    runs = [learning.Run(arm, {**settings, "arm": arm}) for arm in options.arms]
+    study.save(runs[0], {"success": 0.95, "rollouts_to_level": 640})
+    part = learning.summary(options, study, runs, {"begin": began}, [])
+    assert (part["unfinished"], part["target_met"]) == (1, False)
+    study.save(runs[1], {"success": 0.7, "rollouts_to_level": None})
+    whole = learning.summary(options, study, runs, {"begin": began}, [])
+    assert whole["target_met"] and whole["mean_success"] == {"srpo": 0.95, "binary": 0.7}
+    able = learning.summary(options, study, runs, {"begin": {**began, "cloned": 0.6}}, [])
+    assert not able["target_met"] and not able["starts_low"]
+    monkeypatch.syspath_prepend(str(FOLDER.parent / "tools"))
+    tables = benchmark("srpo_tables")
+    text = tables.srpo_learning(whole)
+    assert "| mujoco/Reach | SRPO | 40% | 95% | 640 |" in text
+    assert "| mujoco/Reach | binary reward | 40% | 70% | - |" in text
+    assert tables.rollouts([640, None, 1280]) == "1,280 (640 to -)"
+
+
+def test_progress_reward_counts_what_was_never_recorded(benchmark, tmp_path, monkeypatch):
+    progress = benchmark("progress_reward")
+    options, study = progress.Options(work=tmp_path), progress.Study(tmp_path)
+    runs = [
+        progress.Run(f"video-{task[7:]}-0", {"task": task, "encoder": "video", "seed": 0})
+        for task in progress.TASKS
+    ]
+    for run in runs[:2]:
+        study.save(run, dict.fromkeys(progress.MEASURES, 0.99))
+    part = progress.summary(options, study, runs, [])
+    assert (part["unfinished"], part["target_met"]) == (1, False)
+    study.save(runs[2], {**dict.fromkeys(progress.MEASURES, 0.99), "auc": 0.93})
+    whole = progress.summary(options, study, runs, [])
+    assert whole["target_met"] and whole["rows"][0]["range"]["auc"] == [0.93, 0.99]
+    monkeypatch.syspath_prepend(str(FOLDER.parent / "tools"))
+    text = benchmark("srpo_tables").progress_reward(whole)
+    assert "| compact video encoder | 0.99 (0.99 to 0.99) |" in text
+    assert "| 0.97 (0.93 to 0.99) |" in text and "0.95: met" in text

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from robo.errors import CheckpointError, RoboError
 from robo.perception.clips import frame_indices
-from robo.perception.compact_video import CompactVideoEncoder
+from robo.perception.compact_video import CompactVideoEncoder, CompactVideoNetwork
 from robo.perception.compact_video_config import CompactVideoConfig, FitVideoConfig
 from robo.perception.compact_video_fit import fit_video_encoder
 from robo.perception.embedding_cache import EmbeddingCache
@@ -91,6 +91,28 @@ def test_a_fitted_encoder_survives_its_folder(tmp_path: Path):
         load_video_encoder(tmp_path)
     with pytest.raises(CheckpointError, match="robo fit video-encoder"):
         load_video_encoder(tmp_path / "none")
+
+
+def test_pooling_keeps_segments_and_cells_apart():
+    # 32 x 24 tokens' worth of pixels: 4 rows and 3 columns, of which a grid of 4 has 4 and 3.
+    config = CompactVideoConfig(height=32, width=24, size=8, heads=2, segments=2, grid=4)
+    network = CompactVideoNetwork(config)
+    features = torch.zeros(1, network.tokens, 8).reshape(1, 1, 4, 4, 3, 8)
+    features[0, 0, 2:, 3, 1, 5] = 1.0  # the second half, last row, second column
+    pooled = network.pool(features.reshape(1, -1, 8)).reshape(2, 4, 3, 8)
+    assert pooled.nonzero().tolist() == [[1, 3, 1, 5]] and float(pooled[1, 3, 1, 5]) == 1.0
+    assert CompactVideoEncoder(network).dim == pooled.numel() == len(network.average)
+
+
+def test_every_channel_of_the_training_clips_has_unit_deviation():
+    network = CompactVideoNetwork(CompactVideoConfig(height=16, width=16, size=8, heads=2))
+    encoder = CompactVideoEncoder(network)
+    generator = np.random.default_rng(0)
+    clips = [{"front": generator.integers(0, 255, (9, 16, 16, 3), np.uint8)} for _ in range(6)]
+    encoder.standardise(clips)
+    found = encoder.embed(clips)
+    assert_close(found.mean(0), torch.zeros(encoder.dim), atol=1e-4, rtol=0)
+    assert_close(found.reshape(-1, 8).square().mean(0), torch.ones(8), atol=1e-3, rtol=0)
 
 
 def test_training_predicts_what_is_hidden_without_collapse():
