@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def record(task: str, count: int, steps: int, size: int, folder: Path) -> None:
     actor = make_expert(task, ExpertStyle(), 0)
     camera = CameraSchedule(VIEWS, size, size, 1)
 
-    def demonstrations() -> Iterator[Episode]:
+    def demonstrations() -> Generator[Episode]:
         for first in itertools.count(_FIRST_SEED, envs):
             yield from stream_episodes(env, actor, range(first, first + envs), camera)
 
