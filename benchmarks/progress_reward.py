@@ -9,7 +9,8 @@ difference, and the AUC. References are demonstrations that no measured episode 
 paper compares a success with its own whole video, by which its last value is 1 by construction.
 
 Successes are noisy experts without detours. The simulator's own progress, measured likewise, shows
-what is left to gain: even it does not rise on every step.
+what is left to gain: even it does not rise on every step. The compact video encoder is measured
+untrained too, which shows what its training adds.
 
 Failures are near misses where the task has scripts for them (mujoco/Lift: closing beside or above
 the cube, dropping it, ...), elsewhere very noisy experts that ran out of time. Encoders that are
@@ -126,6 +127,9 @@ def record(run: Run, folder: Path) -> dict[str, Any]:
 
 def make_encoder(settings: dict[str, Any], episodes: list[Episode]) -> VideoEncoder:
     """The encoder of one run; ``episodes`` are known, not measured."""
+    import torch
+
+    from robo.perception.compact_video import CompactVideoEncoder, CompactVideoNetwork
     from robo.perception.compact_video_config import CompactVideoConfig, FitVideoConfig
     from robo.perception.compact_video_fit import fit_video_encoder
     from robo.perception.video import PixelEncoder, load_video_encoder
@@ -133,8 +137,14 @@ def make_encoder(settings: dict[str, Any], episodes: list[Episode]) -> VideoEnco
     kind = settings["encoder"]
     if kind == "pixels":
         return PixelEncoder(VIEWS)
+    shape = CompactVideoConfig(views=VIEWS)
+    if kind == "untrained":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings["seed"])
+            encoder = CompactVideoEncoder(CompactVideoNetwork(shape), settings["device"])
+        encoder.standardise([episode.frames for episode in episodes])
+        return encoder
     if kind == "video":
-        shape = CompactVideoConfig(views=VIEWS)
         config = FitVideoConfig(
             iterations=settings["iterations"],
             seed=settings["seed"],
@@ -205,7 +215,7 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
     result["auc_by_failure"] = {
         kind: success_auc(terminal[rows], won[rows])
         for kind in sorted(kinds)
-        if (rows := _rows(measured, won, kind)).any()
+        for rows in [_rows(measured, won, kind)]
     }
     return result
 
@@ -265,6 +275,7 @@ def encoders(options: Options) -> list[tuple[str, str | None, tuple[int, ...]]]:
         ("true", None, (0,)),
         ("pixels", None, (0,)),
         ("image", options.image, (0,)),
+        ("untrained", None, options.seeds),
         ("video", None, options.seeds),
     ]
     if options.vjepa2 is not None:

@@ -47,17 +47,17 @@ class Options:
     """Which tasks."""
     arms: tuple[str, ...] = ("srpo", "binary")
     """Which rewards."""
-    rollouts: int = 12_000
+    rollouts: int = 5_120
     """Episodes of training per run."""
     num_envs: int = 64
     """Environments stepped together: rollouts between two updates."""
     group_size: int = 8
     """Episodes from each initial state."""
-    encoder_iterations: int = 600
+    encoder_iterations: int = 60
     """Training steps of the video encoder."""
     views: tuple[str, ...] = ("front", "wrist")
     """Camera roles that the encoder sees."""
-    evaluate_every: int = 10
+    evaluate_every: int = 5
     """Updates between two evaluations."""
     stop: float = 0.97
     """A run ends early at this success on the selection seeds."""

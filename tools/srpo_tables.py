@@ -12,6 +12,7 @@ ENCODERS = {
     "true": "the simulator's own progress (upper bound)",
     "pixels": "pixel distance",
     "image": "image encoder",
+    "untrained": "compact video encoder, untrained",
     "video": "compact video encoder",
     "vjepa2": "V-JEPA 2",
 }

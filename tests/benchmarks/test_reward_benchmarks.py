@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -144,3 +145,26 @@ def test_progress_reward_counts_what_was_never_recorded(benchmark, tmp_path, mon
     text = benchmark("srpo_tables").progress_reward(whole)
     assert "| compact video encoder | 0.99 (0.99 to 0.99) |" in text
     assert "| 0.97 (0.93 to 0.99) |" in text and "0.95: met" in text
+
+
+def test_encoders_and_true_progress_of_the_progress_benchmark(benchmark):
+    progress = benchmark("progress_reward")
+    generator = np.random.default_rng(0)
+    episodes = [
+        SimpleNamespace(
+            frames={
+                view: generator.integers(0, 255, (9, 64, 64, 3), np.uint8)
+                for view in progress.VIEWS
+            },
+            frame_step=np.arange(9),
+            signals={"progress": np.linspace(0.125, 1, 8)},
+        )
+        for _ in range(2)
+    ]
+    settings = {"encoder": "untrained", "seed": 0, "device": "cpu"}
+    first, second = (progress.make_encoder(settings, episodes) for _ in range(2))
+    clips = [episode.frames for episode in episodes]
+    assert torch.equal(first.embed(clips), second.embed(clips))
+    assert not torch.equal(first.embed(clips)[0], first.embed(clips)[1])
+    ends, missing = progress.true_distances(episodes[0], 3)
+    assert ends.tolist() == [2, 6, 9] and missing.tolist() == [0.875, 0.375, 0.0]
