@@ -40,10 +40,12 @@ def run(town: str | Path) -> list[CheckResult]:
 
 def check(town: str | Path) -> None:
     results = run(town)
-    if results[-1].name == "Client.load_world" and "exit code -" in results[-1].found:
+    for _ in range(2):
+        if "exit code -" not in results[-1].found:
+            break
         # A race in the client itself: now and then it closes a stream's socket twice when the
-        # world is reloaded, and dies by a signal. Nothing that a server sends decides it, and what
-        # a server did would kill the second one, too.
+        # world is reloaded, and dies by a signal, more often the busier the machine. Nothing that
+        # a server sends decides it; what a server did would kill the next client, too.
         results = run(town)
     failed = [result for result in results if not result.passed]
     assert not failed, "\n".join(map(str, failed))
