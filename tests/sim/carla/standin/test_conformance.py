@@ -40,7 +40,7 @@ def run(town: str | Path) -> list[CheckResult]:
 
 def check(town: str | Path) -> None:
     results = run(town)
-    for _ in range(2):
+    for _ in range(4):
         if "exit code -" not in results[-1].found:
             break
         # A race in the client itself: now and then it closes a stream's socket twice when the
