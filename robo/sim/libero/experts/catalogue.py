@@ -19,7 +19,6 @@ SUPPORTED = {
     "libero/libero_spatial/1": 1.00,
     "libero/libero_spatial/2": 1.00,
     "libero/libero_spatial/3": 1.00,
-    "libero/libero_spatial/4": 0.80,
     "libero/libero_spatial/5": 1.00,
     "libero/libero_spatial/6": 1.00,
     "libero/libero_spatial/7": 1.00,
