@@ -62,6 +62,7 @@ def answerer(backbone: Backbone) -> Callable[[Sequence[Chat]], Tensor]:
         return of_chats
 
     def by_images(chats: Sequence[Chat]) -> Tensor:
+        """Hops ``[P]`` of the eight images of each question."""
         from robo.rewards.grm.pair_scorer import fitted
 
         size = backbone.size

@@ -124,22 +124,22 @@ def test_single_subtask_is_judged_by_what_demonstrations_make_of_the_signal(benc
 
 
 def test_completion_is_counted_by_kind(benchmark):
-    tasks = benchmark("grm_tasks")
-    found = tasks.agreement(
+    judging = benchmark("_grm_judging")
+    found = judging.agreement(
         ["success", "success", "partial", "failure"], ["success", "partial", "partial", "success"]
     )
     assert found == {"all": 0.5, "success": 0.5, "partial": 1.0, "failure": 0.0}
 
 
 def test_every_acceptance_figure_can_fail(benchmark):
-    tasks = benchmark("grm_tasks")
-    assert {**tasks.LIMITS["seen"], **tasks.LIMITS["adapted"]}.keys() <= set(tasks.FIGURES)
-    good, bad = ({name: value for name in tasks.FIGURES} for value in (0.99, 0.5))
-    for part, figures in tasks.passes(good, good).items():
-        assert figures == dict.fromkeys(tasks.LIMITS[part], True)
-    for part, figures in tasks.passes(bad, bad).items():
-        assert figures == dict.fromkeys(tasks.LIMITS[part], False)
-    assert tasks.passes(None, None) == {}
+    judging = benchmark("_grm_judging")
+    assert {**judging.LIMITS["seen"], **judging.LIMITS["adapted"]}.keys() <= set(judging.FIGURES)
+    good, bad = ({name: value for name in judging.FIGURES} for value in (0.99, 0.5))
+    for part, figures in judging.passes(good, good).items():
+        assert figures == dict.fromkeys(judging.LIMITS[part], True)
+    for part, figures in judging.passes(bad, bad).items():
+        assert figures == dict.fromkeys(judging.LIMITS[part], False)
+    assert judging.passes(None, None) == {}
 
 
 def run(excess, steps_to_80: int | None = 96_000, **more):

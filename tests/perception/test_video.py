@@ -16,6 +16,7 @@ from robo.perception.compact_video_config import CompactVideoConfig, FitVideoCon
 from robo.perception.compact_video_fit import fit_video_encoder
 from robo.perception.embedding_cache import EmbeddingCache
 from robo.perception.video import PixelEncoder, load_video_encoder, normalised_frames
+from robo.perception.vjepa2_rotary import share_rotary
 from robo.rollout import Episode, EpisodeInfo
 
 SMALL = CompactVideoConfig(
@@ -152,8 +153,8 @@ def test_each_rollout_is_embedded_once_and_by_itself(tmp_path: Path):
     assert later.misses == 1
 
 
-@pytest.mark.slow
-def test_vjepa2_by_the_classes_of_transformers(tmp_path: Path):
+def tiny_vjepa2():
+    """A V-JEPA 2 of 8 frames of 32 pixels, with random weights, as transformers makes it."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.VJEPA2Config(
@@ -166,7 +167,12 @@ def test_vjepa2_by_the_classes_of_transformers(tmp_path: Path):
         pred_num_attention_heads=2,
         pred_num_hidden_layers=1,
     )
-    model = transformers.VJEPA2Model(config)
+    return transformers.VJEPA2Model(config)
+
+
+@pytest.mark.slow
+def test_vjepa2_by_the_classes_of_transformers(tmp_path: Path):
+    model = tiny_vjepa2()
     model.save_pretrained(tmp_path)
     encoder = load_video_encoder(f"vjepa2:{tmp_path}", ("front", "side"))
     clips = [clip(12, 1, ("front", "side"), 40), clip(3, 2, ("front", "side"), 40)]
@@ -211,31 +217,14 @@ def test_open_clip_averages_unit_embeddings_of_frames():
 
 
 def test_one_rotary_table_gives_what_transformers_gives() -> None:
-    from transformers import VJEPA2Config, VJEPA2Model
+    model = tiny_vjepa2().eval()
 
-    from robo.perception.vjepa2_rotary import share_rotary
-
-    torch.manual_seed(0)
-    config = VJEPA2Config(
-        hidden_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        mlp_ratio=4.0,
-        crop_size=64,
-        frames_per_clip=4,
-        pred_num_hidden_layers=1,
-    )
-    model = VJEPA2Model(config).eval()
-    for frames in (4, 2):
-        videos = torch.randn(2, frames, 3, 64, 64)
-        model.encoder.layer[0].attention.__dict__.pop("apply_rotary_embeddings", None)
-        model.encoder.layer[1].attention.__dict__.pop("apply_rotary_embeddings", None)
+    def tokens(videos: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            wanted = model(pixel_values_videos=videos, skip_predictor=True).last_hidden_state
-            share_rotary(model)
-            found = [
-                model(pixel_values_videos=videos, skip_predictor=True).last_hidden_state
-                for _ in range(2)
-            ]
-        for one in found:
-            torch.testing.assert_close(one, wanted, rtol=1e-4, atol=1e-5)
+            return model(pixel_values_videos=videos, skip_predictor=True).last_hidden_state
+
+    some = [torch.randn(2, frames, 3, 32, 32) for frames in (8, 4)]
+    wanted = [tokens(videos) for videos in some]
+    share_rotary(model)
+    for videos, one in zip(some * 2, wanted * 2, strict=True):  # the second time from the table
+        assert_close(tokens(videos), one, rtol=1e-4, atol=1e-5)

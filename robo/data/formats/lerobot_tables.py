@@ -137,6 +137,7 @@ def write_tasks(path: Path, tasks: dict[str, int]) -> None:
     index = "__index_level_0__"
 
     def column(name: str | None, field: str, pandas: str, numpy: str) -> dict[str, Any]:
+        """What pandas records of one column."""
         return {
             "name": name,
             "field_name": field,

@@ -93,7 +93,8 @@ class FeatureCache:
             RoboError: an image that the budget does not fit, as one of 1 x 2000 pixels.
         """
         device = self.model.device
-        if len({image.shape for image in images}) == 1:  # one transfer in place of many
+        if device.type != "cpu" and len({image.shape for image in images}) == 1:
+            # One transfer in place of many.
             images = list(torch.stack(images).to(device))
         channels_first = [image.to(device).permute(2, 0, 1) for image in images]
         try:
