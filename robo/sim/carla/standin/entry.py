@@ -8,6 +8,7 @@ import signal
 
 from robo.sim.carla.standin.errors import StandinError
 from robo.sim.carla.standin.process import READY
+from robo.sim.carla.standin.sensors.ahead import compile_once
 from robo.sim.carla.standin.server import StandinServer
 
 
@@ -53,6 +54,7 @@ def serve(
     """
     # On pictures this small OpenCV's threads only wait for each other; read when it loads.
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+    compile_once()
     server = StandinServer(map, port, seed, check_host(host, allow_public))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.interrupt())

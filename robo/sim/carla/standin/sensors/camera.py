@@ -96,20 +96,6 @@ class Camera:
             return 0, False
         return min(max(math.floor(-offset / slope_v) + 1, 0), self.height), True
 
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """Camera coordinates [..., 3] of offsets from the camera in the world's frame."""
-        return points @ self.axes.astype(points.dtype)
-
-    def spots(self, points: np.ndarray) -> np.ndarray:
-        """Image coordinates [..., 2] of camera coordinates [..., 3]."""
-        scale = points.dtype.type(self.focal) / points[..., 2:]
-        return points[..., :2] * scale + np.array(self.center, points.dtype)
-
-
-def fixed_point(spots: np.ndarray) -> np.ndarray:
-    """Image coordinates as polygons are drawn from, int32."""
-    return np.rint(spots * np.float32(1 << SHIFT)).astype(np.int32)
-
 
 def clip_near(polygon: list[list[float]]) -> list[tuple[float, float, float]]:
     """The part of a polygon (camera coordinates) beyond :data:`NEAR`; may be empty.

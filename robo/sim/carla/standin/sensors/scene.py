@@ -19,6 +19,7 @@ from robo.sim.carla.standin.sensors import bodies, faces, lidar, shapes, tags
 from robo.sim.carla.standin.sensors.camera import SHIFT, Camera
 from robo.sim.carla.standin.sensors.ground import Ground, build
 from robo.sim.carla.standin.sensors.scenery import Thing, place
+from robo.sim.carla.standin.sensors.seen import REACH
 
 FAR = 1000.0
 """Metres at which CARLA's depth pictures end."""
@@ -78,10 +79,10 @@ class Scene:
         first = len(shapes.traffic_light().tags) - 3
         self._lamps = (fixed.first[len(self.things) :][lights] + first).tolist()
         self._lit: list[int] = []
+        half = np.array([actor.extent for actor in self._movers]).reshape(-1, 3)
+        middle = np.array([actor.box_center for actor in self._movers]).reshape(-1, 3)
         self._mobile = bodies.actor_bodies(self._movers)
-        self._mobile_offsets = self._mobile.offsets
-        self._half = np.array([actor.extent for actor in self._movers]).reshape(-1, 3)
-        self._middle = np.array([actor.box_center for actor in self._movers]).reshape(-1, 3)
+        self._shells = faces.Shells.of(self._mobile, half, middle)
         self._solid = _solid(self.things, signals, poses)
         self._fixed_tags = fixed.tags.tolist()
         self._mobile_tags = self._mobile.tags.tolist()
@@ -90,10 +91,7 @@ class Scene:
         if list(world.actors) != self._everyone:
             self._index(world)
         rows = [actor.row for actor in self._movers]
-        places, turns = faces.Moving.turned(world.table.state[rows])
-        return faces.Moving(
-            self._mobile, self._mobile_offsets, self._half, self._middle, places, turns
-        )
+        return faces.Moving.at(self._shells, world.table.state[rows])
 
     def _around(self, position: np.ndarray) -> faces.Fixed:
         """Fixed bodies within reach of the camera."""
@@ -103,7 +101,7 @@ class Scene:
             if len(self._near) > 64:
                 self._near.clear()
             middle = np.array(key) * faces.CELL
-            found = self._near[key] = self._fixed.within(middle, faces.REACH + faces.CELL)
+            found = self._near[key] = self._fixed.within(middle, REACH + faces.CELL)
         return found
 
     def _find(self, world: Any, camera: Camera) -> tuple[faces.Faces, faces.Moving]:
@@ -226,13 +224,14 @@ class Scene:
     def _boxes(self, world: Any) -> lidar.Boxes:
         """Everything that a ray may hit, as boxes."""
         moving = self._moving(world)
-        middles = moving.locations + np.einsum("nij,nj->ni", moving.turns, moving.middle)
+        shells = moving.shells
+        middles = moving.locations + np.einsum("nij,nj->ni", moving.turns, shells.middle)
         still, solid = self._solid, np.array([_tag(actor) for actor in self._movers], np.uint32)
         ids = np.array([actor.id for actor in self._movers], np.uint32)
         return lidar.Boxes(
             np.concatenate([still.centers, middles]),
             np.concatenate([still.turns, moving.turns]),
-            np.concatenate([still.half, moving.half]),
+            np.concatenate([still.half, shells.half]),
             np.concatenate([still.tags, solid]),
             np.concatenate([still.actors, ids]),
         )
