@@ -1,9 +1,11 @@
 """PPO's update on birdseye images: CaRL's network beside a plain PyTorch loop and its own limit.
 
 1,024 transitions, minibatches of 256, one epoch: values of all states, then forward and backward
-of each minibatch. The plain loop is eager float32 in PyTorch's default layout; the limit is the
+of each minibatch. The plain loop is eager float32 in PyTorch's default layout. The twin is our own
+learner, eager, in float32 as the format has it: a GPU otherwise rounds what enters its convolutions
+to TensorFloat-32, which the plain loop is left to do as PyTorch does by default. The limit is the
 time of the convolutions alone for the same passes, each in the fastest of two precisions and two
-layouts on this machine. Updates of both sides take turns; figures are medians.
+layouts on this machine. Updates of all sides take turns; figures are medians.
 
     python benchmarks/carl_network.py --out benchmarks/results/carl_network.json
 """
@@ -11,7 +13,9 @@ layouts on this machine. Updates of both sides take turns; figures are medians.
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +32,7 @@ from robo.policies.ppo import PPO
 from robo.policies.threads import set_threads
 from robo.rollout import EpisodeInfo, FinalObservation, RewardTerms, Rollout
 
-PLAIN = "plain PyTorch loop"
+PLAIN, TWIN = "plain PyTorch loop", "eager float32 twin"
 LARGE, LARGE_EPOCHS = 65_536, 3
 """CaRL's batch and epochs."""
 
@@ -109,6 +113,17 @@ def rollout_of(options: Options) -> Rollout:
     )
 
 
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Convolutions of float32 numbers in float32, not in TensorFloat-32; nothing on a CPU."""
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed
+
+
 def learner_of(options: Options) -> PPO:
     """Ours."""
     pixels = (options.channels, options.size, options.size)
@@ -153,9 +168,16 @@ def main(options: Options) -> None:
     data = data_of(rollout, options.device)
     terms = RewardTerms(rollout.env_reward, {"env": rollout.env_reward})
     ours = learner_of(options)
+    twin = learner_of(replace(options, precision="float32", compile=False))
     plain = PlainLoop(options.channels, options.size, options.device)
+
+    def exactly() -> None:
+        with exact_float32():
+            twin.update(rollout, terms)
+
     sides = {
         "ours": lambda: ours.update(rollout, terms),
+        TWIN: exactly,
         PLAIN: lambda: plain.update(data, options.minibatch, options.epochs),
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -200,6 +222,8 @@ def row_of(
         "ours": medians["ours"],
         "peers": {PLAIN: medians[PLAIN]},
         "ratio_to_best": medians[PLAIN] / medians["ours"],
+        "twin": medians[TWIN],
+        "ratio_to_twin": medians[TWIN] / medians["ours"],
         "spread": {name: [min(some), max(some)] for name, some in seconds.items()},
         "convolution_limit": bound,
         "of_convolution_limit": bound / medians["ours"],
