@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from robo.assess.driving import driving_report, driving_table, route_summary
+from robo.commands.driving import raster_scale
 from robo.errors import RoboError, StoreError
 from robo.media.driving_video import RASTER, signal_trace, with_raster
 from robo.media.video import VideoError
+from robo.policies.presets import CARL_SMOKE
 from robo.rewards.route_completion import RouteCompletionReward
 from robo.rollout import Episode, EpisodeInfo
+from robo.sim.carla.birdseye_picture import EGO_COLOR
 from robo.sim.carla.signals import SIGNAL_NAMES
 
 
@@ -65,11 +68,21 @@ def test_the_video_shows_completion_and_every_term_of_the_reward() -> None:
     assert trace.progress is not None and trace.progress[-1] == pytest.approx(0.5)
     assert sum(term for term in trace.terms.values()) == pytest.approx(trace.total, abs=1e-5)
     assert trace.total[-1] == pytest.approx(50 / 40 - 1)
-    shown = with_raster(driven)
+    shown = with_raster(driven, 0.5, 50.0)
     assert shown.frames[RASTER].shape[0] == len(driven) + 1 and shown.frames[RASTER].shape[-1] == 3
     with pytest.raises(VideoError, match="no birdseye"):
         driven.observation = {}
-        with_raster(driven)
+        with_raster(driven, 0.5, 50.0)
+
+
+def test_the_video_draws_the_car_where_the_options_put_it() -> None:
+    smoke = CARL_SMOKE.options
+    shown = with_raster(episode(2), *raster_scale(smoke)).frames[RASTER][0]
+    white = (shown == EGO_COLOR).all(-1)
+    row = int(smoke["birdseye_size"] - smoke["metres_behind"] * smoke["pixels_per_metre"])
+    assert white[row, 32] and not white[: row - 4].any() and not white[row + 4 :].any()
+    # Without options it is CaRL's picture.
+    assert raster_scale({}) == (2.0, 50.0)
 
 
 def test_the_video_of_a_reward_that_looks_at_frames(tiny_clip) -> None:
