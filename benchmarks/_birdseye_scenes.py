@@ -37,12 +37,13 @@ class Scenes:
             vehicles: cars around the ego, on the nearest places of the lanes.
         """
         self.vehicles = vehicles
+        # In junctions lanes lie over each other, and so would the cars.
         waypoints = city.generate_waypoints(SPACING)
-        found = [waypoint.transform for waypoint in waypoints]
+        roads = [waypoint for waypoint in waypoints if not waypoint.is_junction]
+        found = [waypoint.transform for waypoint in roads]
         self._lanes = np.array([(at.location.x, at.location.y, 0.0) for at in found])
         self._lane_yaw = np.radians([at.rotation.yaw for at in found])
         # A map without a server has no spawn points.
-        roads = [waypoint for waypoint in waypoints if not waypoint.is_junction]
         self._starts = roads[:: max(len(roads) // PLACES, 1)]
         self._routes = [_ahead(start) for start in self._starts]
         self._lights = np.resize([RED, YELLOW, GREEN], len(light_stop_lines(city)))

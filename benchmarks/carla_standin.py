@@ -53,7 +53,7 @@ class Options:
     ticks: int = 2000
     """Ticks per run; rows with cameras or the TrafficManager take a quarter."""
     only: str = ""
-    """Measure only rows whose name contains this."""
+    """Measure only rows whose name contains this; the result with all rows stays then."""
     out: Path | None = RESULT
     """JSON of the result; None writes none."""
 
@@ -363,7 +363,8 @@ def main(options: Options) -> None:
         "ticks": options.ticks,
         "machine": machine(),
     }
-    publish(result, options.out)
+    partial = bool(options.only) and options.out == RESULT
+    publish(result, None if partial else options.out)
 
 
 def check(row: Row, found: Measured) -> None:
