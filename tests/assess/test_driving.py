@@ -56,6 +56,25 @@ def test_report_and_table_hold_every_route_and_the_mean() -> None:
     assert len(lines) == 4 and "42.50" in lines[-1]
 
 
+def test_the_table_tells_walkers_from_vehicles_and_every_ending() -> None:
+    ended = {
+        "collision_walker": "hit walker",
+        "collision_vehicle": "hit vehicle",
+        "collision_static": "hit other",
+        "off_road": "off road",
+        "route_deviation": "off route",
+        "blocked": "blocked",
+    }
+    for signal, title in ended.items():
+        driven = episode()
+        driven.signals[signal][-1] = 1.0
+        report = driving_report([7], ["carla-standin/Grid"], [route_summary(driven)])
+        head, route, mean = driving_table(report)
+        end = head.index(title) + len(title)
+        assert route[:end].endswith(" 1.00") and mean[:end].endswith(" 1.00")
+        assert route.count(" 1.00") == 1
+
+
 def test_an_episode_of_another_task_has_no_route() -> None:
     other = Episode(EpisodeInfo("gym/Pendulum-v1"), {}, np.zeros((1, 1)), np.zeros(1), False, False)
     with pytest.raises(RoboError, match="no signal route_completion"):
@@ -79,7 +98,7 @@ def test_the_video_draws_the_car_where_the_options_put_it() -> None:
     smoke = CARL_SMOKE.options
     shown = with_raster(episode(2), *raster_scale(smoke)).frames[RASTER][0]
     white = (shown == EGO_COLOR).all(-1)
-    row = int(smoke["birdseye_size"] - smoke["metres_behind"] * smoke["pixels_per_metre"])
+    row = 64 - 14  # pixels at 1 px/m, from the top
     assert white[row, 32] and not white[: row - 4].any() and not white[row + 4 :].any()
     # Without options it is CaRL's picture.
     assert raster_scale({}) == (2.0, 50.0)
