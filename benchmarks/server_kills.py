@@ -1,10 +1,11 @@
 """Training that goes on while its CARLA servers are killed: the right samples, nothing left over.
 
 The ``carl_smoke`` preset trains on stand-in servers in this process, while a thread ends one of
-them with SIGKILL every ``--every`` seconds. Afterwards the number of samples, the policy, the
-logged figures, the processes and the ports are looked at.
+them with SIGKILL every ``--every`` seconds and measures how long its environment is without a
+server that answers. Afterwards the number of samples, the policy, the logged figures, the processes
+and the ports are looked at.
 
-    python benchmarks/server_kills.py --out benchmarks/results/server_kills.json
+    python benchmarks/server_kills.py
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ import tyro
 from _study import machine, one_thread, publish
 
 SERVER = "robo.sim.carla.standin"
+TRACKER = "from multiprocessing.resource_tracker import"
+"""Python's own helper process, which ends with the one that started it."""
+GOES_ON = 20.0
+"""Seconds within which an environment must have a new server."""
+LOOK = 0.5
+"""Seconds between two looks at the processes."""
+RESULT = Path(__file__).parent / "results" / "server_kills.json"
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,40 @@ class Options:
     """Of the training run, and of who is killed."""
     work: Path = Path("runs/benchmarks/server_kills")
     """Run folder, emptied first."""
-    out: Path | None = None
-    """JSON file to write."""
+    out: Path | None = RESULT
+    """JSON of the result; None writes none."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One running server."""
+
+    pid: int
+    """Process id."""
+    parent: int
+    """The worker process that its environment lives in."""
+    port: int
+    """RPC port, the first of its block."""
+
+
+@dataclass(frozen=True)
+class Outage:
+    """An environment whose server was killed."""
+
+    victim: Server
+    """The server that it lost."""
+    began: float
+    """Monotonic seconds."""
+    before: frozenset[int]
+    """Servers that had run until then."""
+
+    def ended_by(self, server: Server) -> bool:
+        """Whether this is the next server of the environment.
+
+        Environments of one worker share it as parent, but a new server starts there only where
+        one was lost: none of these runs drives its server's budget of episodes to the end.
+        """
+        return server.parent == self.victim.parent and server.pid not in self.before
 
 
 @dataclass
@@ -55,22 +95,41 @@ class Killer:
     seen: set[int] = field(default_factory=set)
     """Every server that ever ran."""
     ports: set[int] = field(default_factory=set)
-    """Every port that they were given."""
+    """Every port of the blocks that they were given."""
+    waiting: list[Outage] = field(default_factory=list)
+    """Environments without a server."""
+    outages: list[float] = field(default_factory=list)
+    """Seconds from a kill until that environment's next server answered."""
 
     def run(self) -> None:
-        """Until the kills are used up or the run is over."""
+        """Until the run is over."""
         draw = random.Random(self.options.seed)
-        while not self.over.wait(self.options.every / 20):
-            servers = dict(own_servers())
-            self.seen |= set(servers)
-            self.ports |= set(servers.values())
+        while not self.over.wait(min(LOOK, self.options.every / 20)):
+            servers = {server.pid: server for server in own_servers()}
+            self.look(servers)
             due = self.options.every * (len(self.killed) + 1)
             late = time.monotonic() - self.began >= due
             if late and servers and len(self.killed) < self.options.kills:
-                victim = draw.choice(sorted(servers))
-                os.kill(victim, signal.SIGKILL)
-                self.killed.append(victim)
-                print(f"killed {len(self.killed)}: server {victim}", flush=True)
+                victim = servers[draw.choice(sorted(servers))]
+                os.kill(victim.pid, signal.SIGKILL)
+                self.killed.append(victim.pid)
+                self.waiting.append(Outage(victim, time.monotonic(), frozenset(self.seen)))
+                print(f"killed {len(self.killed)}: server {victim.pid}", flush=True)
+
+    def look(self, servers: dict[int, Server]) -> None:
+        """Note the servers that run now, and which environments have one again."""
+        from robo.sim.carla.supervisor import BLOCK, accepts
+
+        self.seen |= set(servers)
+        for server in servers.values():
+            self.ports |= set(range(server.port, server.port + BLOCK))
+        for outage in list(self.waiting):
+            if any(
+                outage.ended_by(server) and accepts("127.0.0.1", server.port)
+                for server in servers.values()
+            ):
+                self.waiting.remove(outage)
+                self.outages.append(time.monotonic() - outage.began)
 
     def start(self) -> None:
         """Begin in a thread of its own."""
@@ -84,9 +143,10 @@ class Killer:
         self.thread.join()
 
 
-def own_servers() -> Iterator[tuple[int, int]]:
-    """Process id and port of the servers that descend from this process."""
-    parents, servers = {}, {}
+def descendants() -> dict[int, tuple[int, list[str]]]:
+    """Parent and command of every process below this one that has not ended, by process id."""
+    parents: dict[int, int] = {}
+    found: dict[int, tuple[int, list[str]]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
@@ -95,23 +155,44 @@ def own_servers() -> Iterator[tuple[int, int]]:
             continue  # It ended meanwhile.
         pid = int(folder.name)
         parents[pid] = int(fields[1])
-        if SERVER in words and fields[0] != "Z":
-            servers[pid] = int(words[words.index("--port") + 1])
-    for pid, port in servers.items():
-        above = pid
+        if fields[0] != "Z":
+            found[pid] = parents[pid], words
+
+    def below(pid: int) -> bool:
+        above = parents[pid]
         while above > 1 and above != os.getpid():
             above = parents.get(above, 0)
-        if above == os.getpid():
-            yield pid, port
+        return above == os.getpid()
+
+    return {pid: process for pid, process in found.items() if below(pid)}
+
+
+def own_servers() -> Iterator[Server]:
+    """The servers that descend from this process."""
+    for pid, (parent, words) in descendants().items():
+        if SERVER in words:
+            yield Server(pid, parent, int(words[words.index("--port") + 1]))
+
+
+def left_over(seen: set[int]) -> set[int]:
+    """Servers of ``seen`` that are still there, and whatever else runs below this process."""
+    workers = {
+        pid
+        for pid, (_, words) in descendants().items()
+        if not any(word.startswith(TRACKER) for word in words)
+    }
+    return workers | {pid for pid in seen if Path(f"/proc/{pid}").exists()}
 
 
 def listening() -> set[int]:
     """TCP ports that someone on this machine listens on."""
     ports = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, _, state, *_ = line.split()
-        if state == "0A":
-            ports.add(int(local.rpartition(":")[2], 16))
+    for table in ("tcp", "tcp6"):
+        path = Path("/proc/net", table)
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            _, local, _, state, *_ = line.split()
+            if state == "0A":
+                ports.add(int(local.rpartition(":")[2], 16))
     return ports
 
 
@@ -151,13 +232,14 @@ def main(options: Options) -> None:
     batch = train.num_envs * train.steps_per_rollout
     expected = math.ceil(options.steps / batch) * batch
     policy = load_policy(find_policy(options.work))
-    left = [pid for pid in killer.seen if Path(f"/proc/{pid}").exists()]
+    left = left_over(killer.seen)
     found: dict[str, Any] = {
         "benchmark": "server_kills",
         "backend": "carla-standin",
         "kills": len(killer.killed),
         "seconds_between": options.every,
         "servers_seen": len(killer.seen),
+        "seconds_without_server": [round(seconds, 1) for seconds in killer.outages],
         "steps": result["steps"],
         "steps_expected": expected,
         "parameters_finite": bool(torch.isfinite(policy.flat).all()),
@@ -167,26 +249,34 @@ def main(options: Options) -> None:
         "wall_seconds": result["wall_seconds"],
         "machine": machine(),
     }
-    found["met"] = (
-        found["kills"] == options.kills
-        and found["steps"] == expected
+    found["met"] = met(found, options.kills)
+    publish(found, options.out)
+
+
+def met(found: dict[str, Any], kills: int) -> bool:
+    """Whether the run is all that is wanted of it."""
+    outages = found["seconds_without_server"]
+    return (
+        found["kills"] == kills
+        # An environment that got no server is missing here.
+        and len(outages) == kills
+        and max(outages, default=0.0) <= GOES_ON
+        and found["steps"] == found["steps_expected"]
         and found["parameters_finite"]
         and found["figures_finite"]
         and not found["processes_left"]
         and not found["ports_left"]
     )
-    publish(found, options.out)
 
 
 def _finite(run: Path) -> bool:
-    """Whether every figure that training logged is finite."""
+    """Whether training logged figures, and every one is finite."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     log = EventAccumulator(str(run / "metrics"), size_guidance={"scalars": 0})
     log.Reload()
-    return all(
-        math.isfinite(point.value) for tag in log.Tags()["scalars"] for point in log.Scalars(tag)
-    )
+    values = [point.value for tag in log.Tags()["scalars"] for point in log.Scalars(tag)]
+    return bool(values) and all(map(math.isfinite, values))
 
 
 if __name__ == "__main__":

@@ -68,14 +68,28 @@ def driving_report(
     return {"mean": aggregate(summaries), "routes": rows}
 
 
+TABLE_COLUMNS = {
+    "route_completion": "completion",
+    "score": "score",
+    "collisions_vehicle": "hit vehicle",
+    "collisions_walker": "hit walker",
+    "collisions_static": "hit other",
+    "red_lights": "red lights",
+    "stop_signs": "stop signs",
+    "off_road": "off road",
+    "route_deviations": "off route",
+    "blocked": "blocked",
+    "mean_speed": "m/s",
+}
+"""Figure of a route to its column; completion in percent, hits to blocked are counts."""
+
+
 def driving_table(report: dict[str, Any]) -> list[str]:
     """The report as lines of text: one per route, and their mean."""
-    columns = ("route_completion", "score", "collisions", "red_lights", "stop_signs", "mean_speed")
-    head = f"{'route':>10}" + "".join(f"{name.replace('_', ' '):>18}" for name in columns)
-    lines = [head]
-    for row in report["routes"]:
-        cells = "".join(f"{row[name]:>18.2f}" for name in columns)
-        lines.append(f"{row['seed']:>10}" + cells)
-    mean = report["mean"]
-    lines.append(f"{'mean':>10}" + "".join(f"{mean[name]:>18.2f}" for name in columns))
+    widths = {name: max(len(title), 6) + 2 for name, title in TABLE_COLUMNS.items()}
+    titles = "".join(f"{title:>{widths[name]}}" for name, title in TABLE_COLUMNS.items())
+    lines = [f"{'route':>10}" + titles]
+    rows = [(str(row["seed"]), row) for row in report["routes"]]
+    for name, row in [*rows, ("mean", report["mean"])]:
+        lines.append(f"{name:>10}" + "".join(f"{row[key]:>{widths[key]}.2f}" for key in widths))
     return lines

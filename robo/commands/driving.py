@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,4 +185,12 @@ def driving_video(config: DriveConfig, run: Path, train: TrainConfig, path: Path
     finally:
         env.close()
     title = f"{server_kind(config.task)}: {train.reward.kind.replace('_', ' ')}"
-    return write_driving_video(path, episode, reward, title)
+    return write_driving_video(path, episode, reward, *raster_scale(config.options), title)
+
+
+def raster_scale(options: Mapping[str, Any]) -> tuple[float, float]:
+    """Pixels per metre of the bird's-eye view that these options ask for, and metres behind."""
+    from robo.sim.carla.options import DrivingOptions
+
+    scale = options.get("pixels_per_metre", DrivingOptions.pixels_per_metre)
+    return float(scale), float(options.get("metres_behind", DrivingOptions.metres_behind))

@@ -21,8 +21,13 @@ RASTER = "birdseye"
 """Under which name the bird's-eye raster is shown among the views."""
 
 
-def with_raster(episode: Episode) -> Episode:
+def with_raster(episode: Episode, pixels_per_metre: float, metres_behind: float) -> Episode:
     """The episode with its bird's-eye observations as one more view, in colour.
+
+    Args:
+        episode: with bird's-eye observations.
+        pixels_per_metre: their scale, which the picture itself does not tell.
+        metres_behind: how far they reach behind the car.
 
     Raises:
         VideoError: no such observations, or camera frames of other steps than every one.
@@ -38,7 +43,9 @@ def with_raster(episode: Episode) -> Episode:
     steps = np.arange(len(episode) + 1)
     if episode.frames and not np.array_equal(episode.frame_step, steps):
         raise VideoError("driving videos need a camera frame of every step: record with stride 1")
-    colour = np.stack([birdseye_to_rgb(picture) for picture in raster])
+    colour = np.stack(
+        [birdseye_to_rgb(picture, pixels_per_metre, metres_behind) for picture in raster]
+    )
     return replace(episode, frames={**episode.frames, RASTER: colour}, frame_step=steps)
 
 
@@ -52,6 +59,8 @@ def write_driving_video(
     path: str | Path,
     episode: Episode,
     reward: Reward,
+    pixels_per_metre: float,
+    metres_behind: float,
     title: str = "",
     fps: float = 20.0,
     width: int = 1600,
@@ -63,6 +72,8 @@ def write_driving_video(
         path: of the mp4 file; it appears when it is complete.
         episode: with observations, and camera frames of every step.
         reward: whose terms are drawn; it reads signals only.
+        pixels_per_metre: scale of the bird's-eye observations.
+        metres_behind: how far they reach behind the car.
         title: one line above the picture; empty names the task and the reward.
         fps: steps shown per second; a step is 0.1 s.
         width: in pixels.
@@ -72,4 +83,5 @@ def write_driving_video(
         VideoError: see :func:`with_raster`, or the file cannot be written.
     """
     trace = signal_trace(episode, reward, title)
-    return write_reward_video(path, with_raster(episode), trace, fps, width, height)
+    shown = with_raster(episode, pixels_per_metre, metres_behind)
+    return write_reward_video(path, shown, trace, fps, width, height)

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from robo.assess.driving import driving_report, driving_table, route_summary
+from robo.commands.driving import raster_scale
 from robo.errors import RoboError, StoreError
 from robo.media.driving_video import RASTER, signal_trace, with_raster
 from robo.media.video import VideoError
+from robo.policies.presets import CARL_SMOKE
 from robo.rewards.route_completion import RouteCompletionReward
 from robo.rollout import Episode, EpisodeInfo
+from robo.sim.carla.birdseye_picture import EGO_COLOR
 from robo.sim.carla.signals import SIGNAL_NAMES
 
 
@@ -53,6 +56,25 @@ def test_report_and_table_hold_every_route_and_the_mean() -> None:
     assert len(lines) == 4 and "42.50" in lines[-1]
 
 
+def test_the_table_tells_walkers_from_vehicles_and_every_ending() -> None:
+    ended = {
+        "collision_walker": "hit walker",
+        "collision_vehicle": "hit vehicle",
+        "collision_static": "hit other",
+        "off_road": "off road",
+        "route_deviation": "off route",
+        "blocked": "blocked",
+    }
+    for signal, title in ended.items():
+        driven = episode()
+        driven.signals[signal][-1] = 1.0
+        report = driving_report([7], ["carla-standin/Grid"], [route_summary(driven)])
+        head, route, mean = driving_table(report)
+        end = head.index(title) + len(title)
+        assert route[:end].endswith(" 1.00") and mean[:end].endswith(" 1.00")
+        assert route.count(" 1.00") == 1
+
+
 def test_an_episode_of_another_task_has_no_route() -> None:
     other = Episode(EpisodeInfo("gym/Pendulum-v1"), {}, np.zeros((1, 1)), np.zeros(1), False, False)
     with pytest.raises(RoboError, match="no signal route_completion"):
@@ -65,11 +87,21 @@ def test_the_video_shows_completion_and_every_term_of_the_reward() -> None:
     assert trace.progress is not None and trace.progress[-1] == pytest.approx(0.5)
     assert sum(term for term in trace.terms.values()) == pytest.approx(trace.total, abs=1e-5)
     assert trace.total[-1] == pytest.approx(50 / 40 - 1)
-    shown = with_raster(driven)
+    shown = with_raster(driven, 0.5, 50.0)
     assert shown.frames[RASTER].shape[0] == len(driven) + 1 and shown.frames[RASTER].shape[-1] == 3
     with pytest.raises(VideoError, match="no birdseye"):
         driven.observation = {}
-        with_raster(driven)
+        with_raster(driven, 0.5, 50.0)
+
+
+def test_the_video_draws_the_car_where_the_options_put_it() -> None:
+    smoke = CARL_SMOKE.options
+    shown = with_raster(episode(2), *raster_scale(smoke)).frames[RASTER][0]
+    white = (shown == EGO_COLOR).all(-1)
+    row = 64 - 14  # pixels at 1 px/m, from the top
+    assert white[row, 32] and not white[: row - 4].any() and not white[row + 4 :].any()
+    # Without options it is CaRL's picture.
+    assert raster_scale({}) == (2.0, 50.0)
 
 
 def test_the_video_of_a_reward_that_looks_at_frames(tiny_clip) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def rollout_of(rows: list[dict[str, float]], **changes: torch.Tensor) -> Rollout
         for name in {key for row in rows for key in row}
     }
     no = zero.bool()
-    parts = {
+    parts: dict[str, Any] = {
         "env_reward": zero,
         "terminated": no,
         "truncated": no,
@@ -123,6 +124,36 @@ def test_the_whole_hand_computed_episode_through_the_reward():
     assert float(terms.total.sum()) == pytest.approx(
         sum(reward for _, _, reward in HAND_COMPUTED), abs=1e-5
     )
+
+
+ENDINGS = {
+    # name: (percentage points of the last step, what differs from CLEAN, flags, its reward by hand)
+    "finished": (0.2, {}, {"terminated", "success"}, 0.2),  # no bonus
+    "finished, the paper's flags": (0.2, {}, {"truncated", "success"}, 0.2),
+    "time limit": (0.2, {}, {"truncated"}, 0.2),
+    "time limit, the paper's flags": (0.2, {}, {"terminated"}, 0.2),
+    "stop sign": (0.3, {"stop_sign": 1.0}, {"terminated"}, 0.3),
+    "blocked": (0.0, {"blocked": 1.0, "speed": 0.0}, {"terminated"}, 0.0),
+    "off road": (0.2, {"off_road": 1.0, "outside_lanes": 1.0}, {"terminated"}, 0.0),
+    "deviation": (0.1, {"route_deviation": 1.0, "lateral_offset": 0.875}, {"terminated"}, 0.05),
+    "red light": (0.3, {"red_light": 1.0}, {"terminated"}, -0.7),
+    "collision": (0.3, {"collision": 1.0, "ttc_active": 1.0}, {"terminated"}, -0.85),
+    "collision on the last metre": (0.2, {"collision": 1.0}, {"terminated", "success"}, -0.8),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_the_hint_is_taken_off_for_collisions_and_red_lights_alone(name):
+    delta, change, flags, expected = ENDINGS[name]
+    clean = {**CLEAN, "delta_route_completion": 0.1}
+    # The episode's end, and the first step of the next one.
+    rows = [clean, {**CLEAN, **change, "delta_route_completion": delta}, clean]
+    ended = {flag: torch.tensor([[False], [True], [False]]) for flag in flags}
+    terms = RouteCompletionReward()(
+        rollout_of(rows, episode=torch.tensor([[0], [0], [1]]), **ended)
+    )
+    assert terms.total.flatten().tolist() == pytest.approx([0.1, expected, 0.1], abs=1e-6)
+    assert terms.terms["terminal_hint"].count_nonzero() == (expected < 0)
 
 
 @given(
