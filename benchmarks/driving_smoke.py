@@ -52,7 +52,8 @@ def train(run: Run, folder: Path) -> dict[str, Any]:
     train_carla = script("train_carla")
     out, began = kept_folder(run, folder), time.perf_counter()
     earlier = trained_seconds(out)
-    train_carla.main(train_carla.Config(out=out, preset="smoke", resume=True, **run.settings))
+    begun = any(RunFolder(out).checkpoints.glob("checkpoint-*.pt"))
+    train_carla.main(train_carla.Config(out=out, preset="smoke", resume=begun, **run.settings))
     result = read_json(RunFolder(out).result)
     mean = result["report"]["mean"]
     return {
