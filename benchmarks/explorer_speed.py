@@ -104,6 +104,7 @@ def started(options: Options, store: Path, browser: Browser) -> tuple[Server, li
             raise
         if len(seconds) >= options.starts:
             return server, seconds
+        browser.open("about:blank")  # the page would go on asking a server that is gone
         server.close()
 
 
