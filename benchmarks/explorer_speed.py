@@ -2,8 +2,9 @@
 
 A store of 200 episodes of `mujoco/Lift` is recorded once (about a minute). `robo explore` serves
 it with three rewards; a page is opened afresh each time, the mouse is dragged to and fro over the
-curves, an arrow key is held. What counts is how many different steps were drawn, views, curves
-and numbers together, and that nothing was written to the browser's console.
+curves, an arrow key is held. What counts: the time from the command to the first episode drawn,
+while the store is being scored; how many different steps were drawn, views, curves and numbers
+together; and that nothing was written to the browser's console. Exits with 1 beyond a limit.
 
     python benchmarks/explorer_speed.py --out benchmarks/results/explorer_speed.json
 """
@@ -41,8 +42,10 @@ class Options:
     """An episode store in place of the recorded one."""
     rewards: tuple[str, ...] = ("success", "naive:progress", "shaped:progress")
     """What `robo explore` draws."""
+    starts: int = 3
+    """Times that the command is started and its page opened; the median counts."""
     opens: int = 5
-    """Times that the page is opened; the median counts."""
+    """Times that the page is opened once all is scored; the median counts."""
     drags: int = 5
     """Times that the mouse is dragged over the curves, and back."""
     work: Path = Path("runs/benchmarks/explorer_speed")
@@ -89,6 +92,27 @@ class Server:
         self.process.wait(timeout=30)
 
 
+def started(options: Options, store: Path, browser: Browser) -> tuple[Server, list[list[float]]]:
+    """The last server, and per start the seconds of the command and of its page."""
+    seconds: list[list[float]] = []
+    while True:
+        server = Server(options, store)
+        try:
+            seconds.append([server.seconds, opened(browser, server.url)])
+        except BaseException:
+            server.close()
+            raise
+        if len(seconds) >= options.starts:
+            return server, seconds
+        browser.open("about:blank")  # the page would go on asking a server that is gone
+        server.close()
+
+
+def holds(open_seconds: float, rate: float, errors: list[str]) -> bool:
+    """Whether the store opened fast enough, command and page, and scrubbed so without errors."""
+    return open_seconds <= OPEN_LIMIT and rate >= SCRUB_LIMIT and not errors
+
+
 def opened(browser: Browser, url: str) -> float:
     """Seconds from navigation until the list and the first episode's views and curves are drawn."""
     browser.open("about:blank")
@@ -131,25 +155,28 @@ def main(options: Options) -> dict[str, Any]:
     folder = recorded(options)
     store = open_store(folder)
     longest = max(range(len(store)), key=lambda i: store.info(i).length)
-    server = Server(options, folder)
-    try:
-        with Browser() as browser:
-            first = opened(browser, server.url)  # while the store is being scored
+    with Browser() as browser:
+        server, starts = started(options, folder, browser)
+        try:
             browser.wait(f"state.scores && state.scores.done === {len(store)}", 600)
             times = [opened(browser, server.url) for _ in range(options.opens)]
             browser.run("await select(given[0])", longest)
             rates = scrubbed(browser, options.drags)
             keys = keyed(browser)
             errors = browser.errors()
-    finally:
-        server.close()
+        finally:
+            server.close()
     seconds, rate = statistics.median(times), statistics.median(rates)
+    command, first = (statistics.median(part) for part in zip(*starts, strict=True))
+    whole = [sum(pair) for pair in starts]
     return {
         "name": "explorer_speed",
         "episodes": len(store),
         "rewards": list(options.rewards),
-        "command_seconds": round(server.seconds, 2),
+        "command_seconds": round(command, 2),
         "open_seconds_while_scoring": round(first, 2),
+        "command_to_drawn_seconds": round(statistics.median(whole), 2),
+        "command_to_drawn_seconds_range": [round(min(whole), 2), round(max(whole), 2)],
         "open_seconds": round(seconds, 2),
         "open_seconds_range": [round(min(times), 2), round(max(times), 2)],
         "scrub_per_second": round(rate, 1),
@@ -157,8 +184,8 @@ def main(options: Options) -> dict[str, Any]:
         "key_per_second": round(keys, 1),
         "steps_of_episode": store.info(longest).length,
         "console_errors": errors,
-        "limits": {"open_seconds": OPEN_LIMIT, "scrub_per_second": SCRUB_LIMIT},
-        "within_limits": max(seconds, first) <= OPEN_LIMIT and rate >= SCRUB_LIMIT and not errors,
+        "limits": {"command_to_drawn_seconds": OPEN_LIMIT, "scrub_per_second": SCRUB_LIMIT},
+        "within_limits": holds(statistics.median(whole), rate, errors),
         "machine": machine(),
     }
 
@@ -167,6 +194,8 @@ if __name__ == "__main__":
     one_thread()
     chosen = tyro.cli(Options)
     try:
-        publish(main(chosen), chosen.out)
+        measured = main(chosen)
     except RoboError as error:
         raise SystemExit(f"explorer_speed: {error}") from error
+    publish(measured, chosen.out)
+    raise SystemExit(not measured["within_limits"])

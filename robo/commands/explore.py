@@ -12,6 +12,12 @@ import tyro
 from robo.errors import RoboError
 
 
+def default_folder(store: Path) -> Path:
+    """Where bookmarks and clips of a store go: each store to a folder of its own name."""
+    place = store.resolve()
+    return Path("runs/explore") / (place.parent if place.name == "episodes" else place).name
+
+
 @dataclass(frozen=True)
 class Explore:
     """Look through the episodes of a store, and what rewards say of them, in a browser."""
@@ -34,13 +40,16 @@ class Explore:
     """Open the page in the default browser."""
     seconds: float | None = None
     """Stop after this time; None serves until interrupted."""
-    out: Path = Path("runs/explore")
-    """Run folder: bookmarks.json and clips/."""
+    out: Path | None = None
+    """Run folder, of this store alone: bookmarks.json and clips/; None for runs/explore/ and the
+    store's name."""
     json: bool = False
     """Print the result as the last line."""
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
+        """Refuse values out of range; name the run folder."""
+        if self.out is None:
+            object.__setattr__(self, "out", default_folder(self.store))
         if not 0 <= self.gamma <= 1:
             raise RoboError(f"gamma is {self.gamma}, expected a discount between 0 and 1")
         if not 0 < self.fps <= 240:
@@ -64,6 +73,7 @@ class Explore:
         from robo.rewards.spec import reward_from_spec
         from robo.web.explorer import Explorer
 
+        assert self.out is not None  # named when this was made
         store = open_store(self.store)
         if not len(store):
             raise RoboError(f"the episode store {self.store} is empty: record some episodes first")

@@ -27,7 +27,7 @@ class Train:
     resume: bool = False
     """Go on from the newest checkpoint in --out."""
     videos_every: int = 0
-    """Updates between two reward videos of the policy, linked in TensorBoard; 0 for none."""
+    """Updates between two reward videos of the policy, previewed in TensorBoard; 0 for none."""
     quiet: bool = False
     """Hide the progress display."""
     json: bool = False

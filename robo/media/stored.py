@@ -9,6 +9,7 @@ import numpy as np
 
 from robo.media.events import HopTrack, episode_events
 from robo.media.traces import RewardTrace
+from robo.rewards.learned import parts_of
 from robo.rewards.replay import Scored, score
 from robo.rollout import Episode
 
@@ -107,15 +108,8 @@ def reward_hops(episode: Episode, reward: Any) -> HopTrack | None:
     """The hops behind a reward that rests on a GRM, wrapped or not; None for others."""
     from robo.rewards.grm.potential import GRMPotential
 
-    seen: list[Any] = [reward]
-    for part in seen:
-        if isinstance(part, GRMPotential):
-            return grm_hops(episode, part.grm, part.mode, part.stride)
-        for name in ("potential", "gold", "inner", "reward"):
-            inner = getattr(part, name, None)
-            found = list(inner.values()) if isinstance(inner, dict) else [inner]
-            seen += [one for one in found if one is not None and not any(one is s for s in seen)]
-    return None
+    found = next((part for part in parts_of(reward) if isinstance(part, GRMPotential)), None)
+    return None if found is None else grm_hops(episode, found.grm, found.mode, found.stride)
 
 
 def stored_stride(episode: Episode) -> int:

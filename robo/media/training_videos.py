@@ -1,8 +1,8 @@
-"""Videos during training: the policy plays an episode now and then, and TensorBoard links to it."""
+"""Videos during training: the policy plays an episode now and then; TensorBoard previews it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from robo.rollout import CameraSchedule, Episode
 
 if TYPE_CHECKING:
     from robo.policies.trainer import Iteration
+    from robo.rewards.base import Reward
 
 VIEWS = CameraSchedule(height=256, width=256, stride=1)
 """What is shown where the reward itself reads no frames."""
@@ -22,8 +23,11 @@ class TrainingVideos:
     """A callback of the trainer: every k updates, one episode of the policy as its reward sees it.
 
     It plays in an environment of its own, with a generator and a reward of its own, so that a
-    run with videos ends with the same bits as one without. The file goes to the run's folder
-    ``videos``; a moving preview and a link appear in TensorBoard under the run ``videos``.
+    run with videos ends with the same bits as one without. That reward knows what the run's own
+    has learned by then (a refreshed model, references), but not the episodes played beside it.
+
+    The file goes to the run's folder ``videos``. TensorBoard shows a moving preview and, as text,
+    where the file lies, under the run ``videos``: it takes links to files out of its pages.
     """
 
     every: int
@@ -57,7 +61,7 @@ class TrainingVideos:
         path = trainer.folder.videos / f"step_{iteration.step:09d}.mp4"
         self._film(trainer, episode, path)
         self.written.append(path)
-        self._link(trainer, path, iteration.step, episode)
+        self._log(trainer, path, iteration.step, episode)
 
     def _play(self, trainer: Any) -> Episode:
         from robo.policies.recorder import PolicyActor, record_episodes
@@ -74,12 +78,8 @@ class TrainingVideos:
     def _film(self, trainer: Any, episode: Episode, path: Path) -> None:
         from robo.media.reward_video import RewardScene
         from robo.media.writing import write_scene
-        from robo.rewards.config import make_reward
 
-        config = trainer.config
-        if self._reward is None:
-            self._reward = make_reward(config.reward, config.ppo.gamma, config.ppo.timeout)
-        reward = self._reward
+        config, reward = trainer.config, self.reward_of(trainer)
         kind = config.reward.kind
         title = f"{config.task}, step {trainer.step:,}: {kind.replace('_', ' ')}"
         trace = score_episodes([episode], reward, title)[0]
@@ -88,7 +88,26 @@ class TrainingVideos:
         write_scene(path, scene, self.fps, poster=path.with_suffix(".jpg"))
         write_scene(path.with_suffix(".gif"), scene, self.fps)
 
-    def _link(self, trainer: Any, path: Path, step: int, episode: Episode) -> None:
+    def reward_of(self, trainer: Any) -> Reward:
+        """A reward like the run's, that knows what the run's has learned.
+
+        Raises:
+            RoboError: the run's reward is not the one of its configuration.
+        """
+        from robo.rewards.config import make_reward
+        from robo.rewards.learned import hand_over
+
+        if self._reward is None:
+            config = trainer.config
+            # Scoring restores the counts, so that this copy is always at its first rollout: due at
+            # every second one, it is never refreshed itself.
+            refresh = replace(config.reward.refresh, every_iterations=2)
+            settings = replace(config.reward, refresh=refresh)
+            self._reward = make_reward(settings, config.ppo.gamma, config.ppo.timeout)
+        hand_over(trainer.reward, self._reward)
+        return self._reward
+
+    def _log(self, trainer: Any, path: Path, step: int, episode: Episode) -> None:
         """An animated preview and the file's place, as a TensorBoard run of its own."""
         from tensorboard.compat.proto import summary_pb2
         from torch.utils.tensorboard.writer import SummaryWriter
@@ -107,8 +126,8 @@ class TrainingVideos:
             # TensorBoard plays a GIF that comes as an image; add_video would encode it anew.
             value = protocol.Summary.Value(tag="video/preview", image=image)
             log._get_file_writer().add_summary(protocol.Summary(value=[value]), step)
-            text = f"{outcome} after {len(episode)} steps: [{path.name}]({path.resolve().as_uri()})"
-            log.add_text("video/link", f"{text}, at `{path}`", step)
+            text = f"{outcome} after {len(episode)} steps: `{path.resolve()}`"
+            log.add_text("video/file", text, step)
 
     def close(self) -> None:
         """Close the environment; the trainer calls it at the end."""

@@ -236,6 +236,14 @@ class SRPOReward:
 
     # ------------------------------------------------------------------ exact resume
 
+    def learned(self) -> dict[str, Any]:
+        """Copies of the bank's successes."""
+        return {"bank": {task: rows.clone() for task, rows in self.bank.kept.items()}}
+
+    def take_learned(self, learned: dict[str, Any]) -> None:
+        """Judge by the successes of :meth:`learned` where a batch has none."""
+        self.bank.kept = dict(learned["bank"])
+
     def state_dict(self) -> dict[str, Any]:
         """The bank, and the frames of open episodes."""
         frames = self._open

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -31,8 +32,8 @@ ASSETS = {
     "/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
     "/views.js": ("views.js", "text/javascript; charset=utf-8"),
 }
-KEPT_EPISODES = 6
-"""Episodes whose frames stay in memory."""
+KEPT_EPISODES, KEPT_BYTES = 6, 1_000_000_000
+"""Episodes whose frames stay in memory, at most; and their size, but for the one last asked for."""
 MOST_BOOKMARKS = 10_000
 LONGEST_NOTE = 2_000
 
@@ -65,7 +66,7 @@ class Explorer:
 
         Raises:
             ServerError: where the address or port cannot be used.
-            RoboError: ``bookmarks.json`` was not written by an explorer.
+            RoboError: ``bookmarks.json`` was not written by an explorer, or for another store.
         """
         self.store, self.out, self.fps = store, Path(out), fps
         self.scores = StoreScores(store, rewards)
@@ -102,8 +103,9 @@ class Explorer:
             return json_response(self.bookmarks)
         if found := re.fullmatch(r"/api/episode/(\d+)", request.path):
             return json_response(plain(self.described(self._index(found[1]))))
-        if found := re.fullmatch(r"/sheet/(\d+)/([\w-]+)/(\d+)", request.path):
-            return self._sheet(self._index(found[1]), found[2], int(found[3]))
+        # A view's name comes quoted: imported ones hold dots, and may hold anything else.
+        if found := re.fullmatch(r"/sheet/(\d+)/([^/]+)/(\d+)", request.path):
+            return self._sheet(self._index(found[1]), unquote(found[2]), int(found[3]))
         if found := re.fullmatch(r"/clips/([\w-]+\.mp4)", request.path):
             return self._clip_file(found[1])
         return None
@@ -163,6 +165,7 @@ class Explorer:
             "views": {role: {**plain(plan), "sheets": plan.sheets} for role, plan in plans.items()},
             "events": [plain(event) for event in self._events(episode, traces)],
             "rewards": {name: _described(trace) for name, trace in traces.items()},
+            "failures": self.scores.why_not(index),
         }
 
     @staticmethod
@@ -184,7 +187,10 @@ class Explorer:
         episode = self.store[index]
         with self._lock:
             self._episodes[index] = episode
-            while len(self._episodes) > KEPT_EPISODES:
+            while len(self._episodes) > 1 and (
+                len(self._episodes) > KEPT_EPISODES
+                or sum(map(_frame_bytes, self._episodes.values())) > KEPT_BYTES
+            ):
                 self._episodes.popitem(last=False)
         return episode
 
@@ -204,7 +210,20 @@ class Explorer:
         found = read_json(path)
         if not isinstance(found, dict) or not isinstance(found.get("bookmarks"), list):
             raise ExplorerError(f"{path} holds no bookmarks: name another folder with --out")
+        store, theirs = _place(self.store.path), _place(found.get("store"))
+        if theirs != store:
+            raise ExplorerError(
+                f"{path} holds the bookmarks of the store {theirs}, but this is {store}: name "
+                "another folder with --out; where the store has moved, write its new place after "
+                '"store" in that file'
+            )
         return found["bookmarks"]
+
+    def _save_bookmarks(self, bookmarks: list[dict[str, Any]]) -> None:
+        """Write them, and with them whose ``out`` is."""
+        content = {"store": _place(self.store.path), "bookmarks": bookmarks}
+        write_json(self.out / "bookmarks.json", content)
+        self.bookmarks = bookmarks
 
     def bookmark(
         self, episode: int, step: int, note: str = "", remove: bool = False
@@ -218,9 +237,7 @@ class Explorer:
             if not remove:
                 kept.append({"episode": index, "step": step, "note": str(note)[:LONGEST_NOTE]})
             kept = sorted(kept, key=lambda b: (b["episode"], b["step"]))[:MOST_BOOKMARKS]
-            content = {"store": str(self.store.path), "bookmarks": kept}
-            write_json(self.out / "bookmarks.json", content)
-            self.bookmarks = kept
+            self._save_bookmarks(kept)
         return kept
 
     # ------------------------------------------------------------------ clips
@@ -255,6 +272,8 @@ class Explorer:
         size = (1280, 720) if len(chosen) == 1 else (1920, 1080)
         named = "" if reward is None else "_" + re.sub(r"[^\w-]+", "-", reward).strip("-")[:60]
         path = self.out / "clips" / f"episode_{index:05d}_{first}-{last}{named}.mp4"
+        with self._lock:
+            self._save_bookmarks(self.bookmarks)
         with self._filming:
             scene = SideBySide([(shown, trace) for trace in chosen], *size)
             steps = [float(step) for step in range(first, last + 1)]
@@ -266,6 +285,16 @@ class Explorer:
             return None
         disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(path.read_bytes(), "video/mp4", headers=disposition)
+
+
+def _place(store: Any) -> str:
+    """Where a store is, whatever folder the command is given in."""
+    return str(store) if "://" in str(store) else str(Path(str(store)).resolve())
+
+
+def _frame_bytes(episode: Episode) -> int:
+    """Memory of an episode's camera frames."""
+    return sum(np.asarray(frames).nbytes for frames in episode.frames.values())
 
 
 def _described(trace: RewardTrace) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from robo.data import EpisodeStore
     from robo.rewards.base import Reward
     from robo.rollout import Episode
+
+
+TRIES = 5
+"""Episodes after which a reward that could score none is not asked any more."""
 
 
 def percentile_ranks(values: Sequence[float | None]) -> list[float | None]:
@@ -63,8 +68,10 @@ class StoreScores:
         """Of the environment's own reward, undiscounted."""
         self.score: dict[str, list[float | None]] = {n: [None] * len(store) for n in rewards}
         """Reward to its return of each episode, undiscounted."""
-        self.failures: dict[str, str] = {}
-        """Reward to why it could not score an episode; it is not asked again."""
+        self.failures: dict[str, dict[int, str]] = {n: {} for n in rewards}
+        """Reward to the episodes that it could not score, and why."""
+        self.given_up: dict[str, str] = {}
+        """Reward to why it is not asked any more."""
         self.damaged: dict[int, str] = {}
         """Episode to why it cannot be read."""
         self._traces: dict[int, dict[str, RewardTrace]] = {}
@@ -96,9 +103,15 @@ class StoreScores:
             self._seeded = True
             for name, reward in self.rewards.items():
                 try:
-                    seed_from_store(reward, self.store)
+                    seed_from_store(reward, self._readable())
                 except RoboError as error:
-                    self.failures[name] = str(error)
+                    self.given_up[name] = str(error)
+
+    def _readable(self) -> Iterator[Episode]:
+        """The episodes of the store but for the damaged ones, which are named when scored."""
+        for index in range(len(self.store)):
+            with suppress(RoboError):
+                yield self.store[index]
 
     def _fill(self) -> None:
         for index in range(len(self.store)):
@@ -130,15 +143,21 @@ class StoreScores:
         with self._lock:
             if index in self._traces:
                 return self._traces[index]
-            found = {name: t for name in self.rewards if (t := self._ask(name, episode))}
+            found = {name: t for name in self.rewards if (t := self._ask(name, index, episode))}
             self._traces[index] = found
             for name, trace in found.items():
                 self.score[name][index] = float(trace.total.sum())
             self.returns[index] = float(np.asarray(episode.reward, np.float64).sum())
         return found
 
-    def _ask(self, name: str, episode: Episode) -> RewardTrace | None:
-        if name in self.failures:
+    def why_not(self, index: int) -> dict[str, str]:
+        """Reward to why it says nothing of an episode that was asked for; empty where all do."""
+        known = {name: failed.get(index) for name, failed in self.failures.items()}
+        found = {name: why or self.given_up.get(name) for name, why in known.items()}
+        return {n: why for n, why in found.items() if why and self.score[n][index] is None}
+
+    def _ask(self, name: str, index: int, episode: Episode) -> RewardTrace | None:
+        if name in self.given_up:
             return None
         reward = self.rewards[name]
         try:
@@ -146,9 +165,23 @@ class StoreScores:
             trace.hops = reward_hops(episode, reward)
         except Exception as error:  # of any reward: the page names it and shows the others
             known = isinstance(error, RoboError)
-            self.failures[name] = str(error) if known else f"{type(error).__name__}: {error}"
+            why = str(error) if known else f"{type(error).__name__}: {error}"
+            failed = self.failures[name]
+            failed[index] = why
+            scored = any(value is not None for value in self.score[name])
+            if not scored and len(failed) == TRIES:
+                self.given_up[name] = why
             return None
         return trace
+
+    def _problems(self) -> dict[str, str]:
+        """Reward to a sentence of what it could not score."""
+        found = dict(self.given_up)
+        for name, failed in self.failures.items():
+            if failed and name not in found:
+                first = min(list(failed))  # others may add to it meanwhile
+                found[name] = f"{len(failed)} not scored, the first is #{first}: {failed[first]}"
+        return found
 
     def table(self) -> dict[str, Any]:
         """Returns, scores, disagreement and what failed, as JSON values."""
@@ -157,6 +190,6 @@ class StoreScores:
             "returns": self.returns,
             "scores": self.score,
             "disagreement": disagreement(self.score) if self.score else [None] * len(self.store),
-            "failures": self.failures,
+            "failures": self._problems(),
             "damaged": {str(index): reason for index, reason in self.damaged.items()},
         }

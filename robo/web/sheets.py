@@ -1,4 +1,4 @@
-"""Camera frames as few large pictures, so that a browser scrubs without decoding."""
+"""Camera frames as few large pictures, so that a browser scrubs without decoding each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 CELL = 320
 """Largest height of a frame in a sheet, in pixels; larger frames are reduced."""
-SHEET = 4096
-"""Largest side of a sheet, in pixels."""
+SHEET = 2048
+"""Largest side of a sheet, in pixels: 16 MB once a browser has decoded it."""
 QUALITY = 90
 """Of JPEG."""
 LOSSLESS = 2_000_000

@@ -12,6 +12,7 @@ from robo.data import EpisodeStore
 from robo.rewards.potential import ProgressDifferenceReward, SignalPotential
 from robo.rewards.success import SuccessReward
 from robo.web.explorer import Explorer
+from tests.web.conftest import episode
 
 LACKING = missing()
 pytestmark = [
@@ -90,6 +91,43 @@ def test_explorer(page: Browser, tmp_path: Path) -> None:
     assert decoded == [1920, 1080, None]
     assert page.screenshot(tmp_path / "page.png").stat().st_size > 20_000
     assert page.errors() == []
+
+
+def test_long_episodes_are_loaded_where_they_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four sheets a view, of which two fit: every frame is right, and memory stays bounded."""
+    monkeypatch.setattr("robo.web.sheets.SHEET", 64)
+    shown = episode(0)
+    shown.frames = {"cam.top": shown.frames["front"], "a/b": shown.frames["left_wrist"]}
+    with EpisodeStore(tmp_path / "store") as made:
+        made.extend([shown, shown])
+    explorer = Explorer(EpisodeStore(tmp_path / "store", mode="r"), {}, tmp_path / "out")
+    sheet = 64 * 48
+    left = (
+        "(view) => { const pen = new OffscreenCanvas(32, 24).getContext('2d');"
+        "pen.drawImage(view.canvas, 0, 0);"
+        "return [...pen.getImageData(0, 12, 32, 1).data].findIndex((v, i) => i % 4 === 0"
+        " && v > 200) / 4; }"
+    )
+    try:
+        with Browser() as browser:
+            browser.open(explorer.url)
+            browser.wait("document.body.dataset.ready === '0'")
+            browser.run("views.sheets.most = given[0]", 4 * sheet)
+            for step in (24, 0, 10, 3, 18, 24, 7):
+                browser.run("seek(given[0])", step)
+                browser.wait(f"views.views.every((v) => v.drawn === {step // 2})")
+                assert browser.run(f"return views.views.map({left})")[0] == step // 2
+                assert browser.run("return views.sheets.pixels") <= 4 * sheet
+            held = browser.run("return [...views.sheets.kept.values()].map((s) => s.pixels)")
+            assert sum(held) == browser.run("return views.sheets.pixels")
+            browser.run("await select(1, 24)")
+            browser.wait("views.views.every((v) => v.drawn === 12)")
+            assert browser.run("return document.querySelectorAll('figure.late').length") == 0
+            assert browser.errors() == []
+    finally:
+        explorer.close()
 
 
 def test_every_control_has_a_name_and_can_be_reached(page: Browser) -> None:

@@ -9,12 +9,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import numpy as np
 import pytest
 
 from robo.cli import main
+from robo.commands.explore import Explore
 from robo.data import EpisodeStore
 from robo.errors import RoboError
 from robo.media.video import read_video
@@ -22,9 +24,11 @@ from robo.rewards.base import Reward
 from robo.rewards.potential import ProgressDifferenceReward, SignalPotential
 from robo.rewards.route_completion import RouteCompletionReward
 from robo.rewards.success import EnvironmentReward, SuccessReward
+from robo.rollout import RewardTerms, Rollout
 from robo.web.explorer import Explorer
-from robo.web.scores import StoreScores, disagreement, percentile_ranks
+from robo.web.scores import TRIES, StoreScores, disagreement, percentile_ranks
 from robo.web.sheets import SheetPlan, encode_sheet
+from tests.web.conftest import episode
 
 
 def rewards() -> dict[str, Reward]:
@@ -123,6 +127,59 @@ def test_bookmarks_are_kept(explorer: Explorer, store: EpisodeStore, tmp_path: P
         Explorer(store, {}, tmp_path / "other")
 
 
+def test_a_folder_belongs_to_one_store(explorer: Explorer, tmp_path: Path) -> None:
+    with EpisodeStore(tmp_path / "another") as other:
+        other.append(episode(0))
+    ask(explorer, "/api/clip", {"episode": 0, "first": 0, "last": 2, "reward": "success"})
+    with pytest.raises(RoboError, match=r"of the store .*store, but this is .*another: name"):
+        Explorer(EpisodeStore(tmp_path / "another", mode="r"), {}, tmp_path / "out")
+    moved = {"store": str(tmp_path / "another"), "bookmarks": []}
+    (tmp_path / "out" / "bookmarks.json").write_text(json.dumps(moved))
+    with pytest.raises(RoboError, match="holds the bookmarks of the store"):
+        Explorer(explorer.store, {}, tmp_path / "out")
+
+
+def test_every_store_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Explore(Path("runs/a")).out == Path("runs/explore/a")
+    assert Explore(tmp_path / "runs/b/episodes").out == Path("runs/explore/b")
+    (tmp_path / "c").mkdir()
+    monkeypatch.chdir(tmp_path / "c")
+    assert Explore(Path(".")).out == Path("runs/explore/c")
+    assert Explore(Path("runs/a"), out=Path("here")).out == Path("here")
+
+
+def test_views_of_any_name(tmp_path: Path) -> None:
+    shown = episode(0)
+    names = ["observation.images.top", "left hand", "a+b%2f"]
+    shown.frames = {name: shown.frames["front"] for name in names}
+    with EpisodeStore(tmp_path / "store") as store:
+        store.append(shown)
+    explorer = Explorer(EpisodeStore(tmp_path / "store", mode="r"), {}, tmp_path / "out")
+    try:
+        assert list(ask(explorer, "/api/episode/0")["views"]) == names
+        for name in names:
+            address = f"{explorer.url}sheet/0/{quote(name, safe='')}/0"
+            with urllib.request.urlopen(address, timeout=30) as reply:
+                assert reply.headers["Content-Type"] == "image/png"
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            ask(explorer, "/sheet/0/front/0")
+    finally:
+        explorer.close()
+
+
+def test_frames_in_memory_are_bounded(explorer: Explorer, monkeypatch: Any) -> None:
+    explorer.scores.close()
+    explorer._episodes.clear()
+    size = sum(frames.nbytes for frames in explorer.store[4].frames.values())
+    monkeypatch.setattr("robo.web.explorer.KEPT_BYTES", 2 * size)
+    for index in range(5):
+        explorer.episode(index)
+    assert list(explorer._episodes) == [3, 4]
+    monkeypatch.setattr("robo.web.explorer.KEPT_BYTES", 1)
+    assert len(explorer.episode(0)) == 24 and list(explorer._episodes) == [0]
+
+
 def test_clips(explorer: Explorer, tmp_path: Path) -> None:
     order = {"episode": 0, "first": 4, "last": 10, "reward": "success"}
     clip = ask(explorer, "/api/clip", order)["clip"]
@@ -149,6 +206,55 @@ def test_a_damaged_episode_does_not_stop_the_others(store: EpisodeStore) -> None
     table = scores.table()
     assert table["done"] == 5 and list(table["damaged"]) == ["1"]
     assert table["returns"][1] is None and table["returns"][4] is not None
+
+
+class Picky(EnvironmentReward):
+    """Refuses the episodes of some lengths, and counts what it was asked."""
+
+    def __init__(self, *refused: int) -> None:
+        self.refused, self.asked = refused, 0
+
+    def __call__(self, rollout: Rollout) -> RewardTerms:
+        self.asked += 1
+        if len(rollout.action) in self.refused:
+            raise RoboError(f"an episode of {len(rollout.action)} steps is none for me")
+        return super().__call__(rollout)
+
+
+def test_an_episode_that_a_reward_refuses_costs_it_no_other(store: EpisodeStore) -> None:
+    scores = StoreScores(store, {"picky": Picky(24, 32)})
+    for index in range(5):
+        scores.traces(index)
+    table = scores.table()
+    assert [value is not None for value in table["scores"]["picky"]] == [False, True] * 2 + [True]
+    assert table["failures"]["picky"].startswith("2 not scored, the first is #0: an episode of 24")
+    assert scores.why_not(2) == {"picky": "an episode of 32 steps is none for me"}
+    assert scores.why_not(1) == {} and table["done"] == 5
+
+
+def test_a_reward_that_can_score_nothing_is_asked_a_few_times_only(tmp_path: Path) -> None:
+    with EpisodeStore(tmp_path / "store") as made:
+        made.extend([episode(i) for i in range(8)])
+    picky = Picky(24)
+    scores = StoreScores(EpisodeStore(tmp_path / "store", mode="r"), {"picky": picky})
+    for index in reversed(range(8)):
+        scores.traces(index)
+    assert picky.asked == TRIES == 5
+    assert scores.table()["failures"] == {"picky": "an episode of 24 steps is none for me"}
+    assert list(scores.why_not(0)) == ["picky"]
+
+
+def test_a_damaged_episode_does_not_keep_a_reward_from_its_references(store: EpisodeStore) -> None:
+    class Seeded(EnvironmentReward):
+        shown = 0
+
+        def seed(self, episodes: Any) -> None:
+            self.shown = len(list(episodes))
+
+    (store.path / store.info(1).file).write_bytes(b"gone")
+    reward = Seeded()
+    scores = StoreScores(store, {"seeded": reward})
+    assert list(scores.traces(0)) == ["seeded"] and reward.shown == 4
 
 
 def test_disagreement_is_free_of_scale() -> None:

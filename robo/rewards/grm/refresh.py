@@ -230,11 +230,30 @@ class RefreshedPotential:
         ]
         return Verdict(float(np.mean(errors)), float(np.mean(ends)) if ends else float("nan"))
 
+    def learned(self) -> dict[str, Any]:
+        """Copies of the weights as they are now."""
+        weights = {name: part.cpu().clone() for name, part in self.grm.state_dict().items()}
+        return {"weights": weights}
+
+    def take_learned(self, learned: dict[str, Any]) -> None:
+        """Score with the weights of :meth:`learned` from now on.
+
+        Raises:
+            RoboError: weights of another network.
+        """
+        try:
+            self.grm.load_state_dict(learned["weights"])
+        except RuntimeError as error:
+            raise RoboError(
+                "the checkpoint's reward model is of another shape; resume with the same GRM"
+            ) from error
+        self._renew_scorer()
+
     def state_dict(self) -> dict[str, Any]:
         """Weights, buffer, generator, counters, and the potential's own state."""
         return {
+            **self.learned(),
             "potential": self.potential.state_dict(),
-            "weights": {name: part.cpu().clone() for name, part in self.grm.state_dict().items()},
             "buffer": self.buffer.state_dict(),
             "rng": self.rng.bit_generator.state,
             "counts": [self.calls, self.accepted, self.refused],
@@ -246,13 +265,7 @@ class RefreshedPotential:
         Raises:
             RoboError: weights of another network.
         """
-        try:
-            self.grm.load_state_dict(state["weights"])
-        except RuntimeError as error:
-            raise RoboError(
-                "the checkpoint's reward model is of another shape; resume with the same GRM"
-            ) from error
-        self._renew_scorer()
+        self.take_learned(state)
         self.potential.load_state_dict(state["potential"])
         self.buffer.load_state_dict(state["buffer"])
         self.rng.bit_generator.state = state["rng"]

@@ -75,11 +75,19 @@ class SquashedReward(RewardWrapper):
                 self._seen, self._sum = self._seen + 1, self._sum + value
         return {"squashed": squash(memory["accumulated"], self.centre(), self.scale) * ended}
 
+    def learned(self) -> dict[str, Any]:
+        """The reference so far."""
+        return {"seen": self._seen, "sum": self._sum}
+
+    def take_learned(self, learned: dict[str, Any]) -> None:
+        """Centre at the reference of :meth:`learned`."""
+        self._seen, self._sum = int(learned["seen"]), float(learned["sum"])
+
     def state_dict(self) -> dict[str, Any]:
         """With the reference so far."""
-        return {**super().state_dict(), "seen": self._seen, "sum": self._sum}
+        return {**super().state_dict(), **self.learned()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
-        self._seen, self._sum = int(state["seen"]), float(state["sum"])
+        self.take_learned(state)

@@ -3,7 +3,7 @@ const token = document.querySelector("meta[name=token]").content;
 const element = (id) => document.getElementById(id);
 const state = {episodes: [], shown: [], scores: null, bookmarks: [], current: -1, description: null,
   step: 0, steps: 1, playing: false, charts: [], legends: [], fps: 10, drawn: 0, asked: 0};
-const views = new Views(element("views"));
+const views = new Views(element("views"), (why) => say(why));
 const descriptions = new Map();
 
 function make(tag, text = "", className = "") {
@@ -159,10 +159,10 @@ async function select(index, step = 0) {
   const list = element("episodes");
   list.setAttribute("aria-activedescendant", `episode-${index}`);
   rows.get(index).scrollIntoView({block: "nearest"});
-  let description, sheets;
+  let description;
   try {
     description = await describe(index);
-    sheets = await views.load(index, description);
+    await views.load(index, description, step);
   } catch (error) {
     if (call === state.asked) say(`Episode ${index}: ${error.message}`);
     return;
@@ -170,7 +170,7 @@ async function select(index, step = 0) {
   if (call !== state.asked) return;
   state.description = description;
   state.steps = description.steps;
-  views.show(description, sheets);
+  views.show(index, description);
   header(state.episodes[index]);
   element("timeline").max = description.steps;
   element("clip-first").value = 0;
@@ -180,9 +180,14 @@ async function select(index, step = 0) {
   eventList(description.events);
   seek(Math.min(step, description.steps), true);
   document.body.dataset.ready = String(index);
+  views.ahead(index, description);
   const at = state.shown.findIndex((e) => e.index === index);
   const next = state.shown[at + 1];
-  if (next) describe(next.index).then((d) => views.load(next.index, d)).catch(() => {});
+  if (!next) return;
+  describe(next.index).then(async (found) => {
+    await views.load(next.index, found);
+    views.ahead(next.index, found);
+  }).catch(() => {});
 }
 
 function header(episode) {
@@ -245,10 +250,18 @@ function plots(description) {
       lines.map((l) => ({...l, line: true, shift: 0})), true));
   }
   rewards.forEach(([name, reward]) => boxes.push(rewardPlot(name, reward)));
+  for (const [name, why] of Object.entries(description.failures))
+    boxes.push(silentPlot(name, why));
   element("plots").replaceChildren(...boxes);
   element("clip-reward").replaceChildren(...[["", "all"], ...rewards.map(([n]) => [n, n])].map(
     ([value, text]) => { const o = make("option", text); o.value = value; return o; }));
   for (const chart of state.charts) chart.render();
+}
+
+function silentPlot(name, why) {
+  const box = make("div", "", "plot");
+  box.append(make("h3", `${name}: not scored`), make("p", why, "note"));
+  return box;
 }
 
 // What step t paid is known at state t + 1: values are shifted by one.

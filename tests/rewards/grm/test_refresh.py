@@ -3,13 +3,17 @@ from __future__ import annotations
 import copy
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from robo.errors import CheckpointError, RoboError, StoreError
-from robo.rewards.config import RewardConfig, make_reward
+from robo.media.training_videos import TrainingVideos
+from robo.policies.learner_config import PPOConfig
+from robo.policies.train_config import TrainConfig
+from robo.rewards.config import RewardConfig, make_reward, shape
 from robo.rewards.grm.ensemble import EnsembleGRM, lower_bound
 from robo.rewards.grm.fit_config import FitConfig, PairConfig
 from robo.rewards.grm.folder import load_model
@@ -19,6 +23,7 @@ from robo.rewards.grm.refresh import RefreshedPotential, Verdict
 from robo.rewards.grm.refresh_config import RefreshConfig
 from robo.rewards.grm.score import score_episode
 from robo.rewards.potential import Potential
+from robo.rewards.replay import score
 from tests.rewards.grm.test_grm_potential import Stream, play
 
 QUICK = FitConfig(episodes_per_step=4, rows_per_episode=4, pairs=PairConfig(pairs=64))
@@ -187,6 +192,36 @@ def test_refreshing_by_command_line_settings(small_grm, demos, tmp_path):
     for options in ({"steps": 0}, {"discount": 2.0}, {"held_out_share": 1.0}):
         with pytest.raises(RoboError, match="refresh"):
             RefreshConfig(**options)
+
+
+def test_a_video_of_training_is_scored_by_the_refreshed_model(
+    small_grm, synthetic, demos, stream, tmp_path
+):
+    from robo.data import EpisodeStore
+
+    small_grm.save(tmp_path / "grm")
+    with EpisodeStore(tmp_path / "store") as store:
+        store.extend(demos)
+    config = RewardConfig(
+        kind="grm", grm=tmp_path / "grm", refresh_store=tmp_path / "store", refresh=OFTEN, stride=4
+    )
+    trained = make_reward(config, 0.99, "keep")
+    trained(stream.cut(0, 10))  # three environments, whose episodes stay open
+    with torch.no_grad():
+        trained.potential.grm.parts.weight.mul_(0.7)
+    settings = TrainConfig(reward=config, ppo=PPOConfig(gamma=0.99, timeout="keep"))
+    run, videos = SimpleNamespace(config=settings, reward=trained), TrainingVideos(1)
+    failure, _ = synthetic.episode(99, success=False, stride=4)
+    for _ in range(3):
+        seen = score(videos.reward_of(run), [failure])[0].progress
+        by_hand = GRMPotential(trained.potential.grm, config.mode, 4)
+        expected = score(shape(config, by_hand, 0.99, "keep"), [failure])[0].progress
+        np.testing.assert_allclose(seen, expected, atol=1e-6)
+        with torch.no_grad():
+            trained.potential.grm.parts.weight.mul_(1.2)
+    shown = videos.reward_of(run).potential
+    assert same_weights(shown.grm, trained.potential.grm)
+    assert shown.accepted + shown.refused == 0
 
 
 def test_the_lower_bound_of_an_ensemble():

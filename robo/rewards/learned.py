@@ -1,0 +1,58 @@
+"""What a reward learns while a policy trains, handed to another reward of the same settings.
+
+``state_dict`` also holds the open episodes of the run's own environments, and fits no other
+number of them. Who looks at single episodes beside the run (a video of the policy) needs only
+what was learned: the weights of a refreshed model, the references, the centre.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from robo.errors import RoboError
+from robo.rewards.base import Reward
+
+PARTS = ("potential", "gold", "inner", "reward")
+"""Attributes in which a reward keeps those it is made of: one, or several by name."""
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """A reward, or a part of one, that the run changes."""
+
+    def learned(self) -> dict[str, Any]:
+        """Copies of what it has learned so far, without anything of open episodes."""
+        ...
+
+    def take_learned(self, learned: dict[str, Any]) -> None:
+        """Go on from what :meth:`learned` of another one returned."""
+        ...
+
+
+def parts_of(reward: Any) -> list[Any]:
+    """A reward and all that it is made of, each once, the outermost first."""
+    found: list[Any] = [reward]
+    for part in found:
+        for name in PARTS:
+            inner = getattr(part, name, None)
+            members = list(inner.values()) if isinstance(inner, dict) else [inner]
+            found += [m for m in members if m is not None and not any(m is f for f in found)]
+    return found
+
+
+def hand_over(trained: Reward, other: Reward) -> None:
+    """Give ``other`` what ``trained`` has learned; its open episodes stay its own.
+
+    Raises:
+        RoboError: the two are made of different parts.
+    """
+    theirs, mine = parts_of(trained), parts_of(other)
+    if [type(part) for part in theirs] != [type(part) for part in mine]:
+        names = [" of ".join(type(part).__name__ for part in parts) for parts in (theirs, mine)]
+        raise RoboError(
+            f"what a reward has learned goes to one of the same settings only: this is {names[0]}, "
+            f"the other {names[1]}"
+        )
+    for part, twin in zip(theirs, mine, strict=True):
+        if isinstance(part, Learns):
+            twin.take_learned(part.learned())
