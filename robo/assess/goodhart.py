@@ -95,11 +95,13 @@ def gap_of_run(
         tolerance: see :func:`goodhart_gap`.
 
     Raises:
-        RoboError: no such scalars in the folder, fewer than two common points, or a curve that
-            is not finite.
+        RoboError: no such folder, no such scalars in it, fewer than two common points, or a
+            curve that is not finite.
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    if not metrics.is_dir():
+        raise RoboError(f"{metrics} is no folder: name the metrics folder of a training run")
     events = EventAccumulator(str(metrics), size_guidance={"scalars": 0})
     events.Reload()
     there = events.Tags()["scalars"]

@@ -71,7 +71,7 @@ def test_a_real_run_is_read_by_the_reward_that_it_learned_from(tmp_path):
         backend="in_process",
         evaluate_every_steps=0,
     )
-    trainer = make_trainer(config, tmp_path, [lambda i: seen.append(i)], show=False)
+    trainer = make_trainer(config, tmp_path, [seen.append], show=False)
     try:
         trainer.run()
     finally:
