@@ -4,9 +4,9 @@
 
 Per simulator: demonstrations and failures to fit a compact General Reward Model and a small
 image-text model on, others to assess all rewards on, and a page of robo assess under the work
-folder. Off the road, route completion takes the task's true progress as its route. Raw progress
-has to be caught by the loop and the idle probe everywhere. Interrupt and repeat the command: it
-goes on.
+folder. Off the road, route completion takes the task's true progress as its route; SRPO embeds
+videos by their raw pixels. Raw progress has to be caught by the loop and the idle probe everywhere:
+otherwise the command ends with 1. Interrupt and repeat it: it goes on.
 """
 
 from __future__ import annotations
@@ -21,8 +21,18 @@ import tyro
 from _assess_sets import SIMULATORS, captions_of, record, rewards_of
 from _study import Run, Study, execute, machine, one_thread, publish
 
-FIGURES = ("voc_plus", "voc_minus", "voc_failures", "auc", "false_positive_rate", "kendall_tau_b")
+FIGURES = (
+    "voc_plus",
+    "voc_minus",
+    "voc_failures",
+    "voc_minus_failures",
+    "auc",
+    "false_positive_rate",
+    "kendall_tau_b",
+)
 """Of the table."""
+INCOME = ("loop_income", "idle_income")
+"""Probes that raw progress has to be caught by."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ def clip_stage(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def assess_stage(run: Run, folder: Path) -> dict[str, Any]:
-    """Assess all rewards. Settings: simulator, store, grm, clip, gamma, resamples."""
+    """Assess all rewards. Settings: simulator, store, grm, clip, gamma, resamples, figures."""
     from robo.commands.assess import Assess
     from robo.storage import plain
 
@@ -158,6 +168,7 @@ def stages(options: Options, study: Study) -> Iterator[list[Run]]:
                 "clip": str(study.folder / f"clip-{name}" / "clip"),
                 "gamma": options.gamma,
                 "resamples": options.resamples,
+                "figures": FIGURES,  # results that lack one are not taken over
             },
         )
         for name in options.simulators
@@ -186,6 +197,9 @@ def rows_of(run: Run, result: dict[str, Any]) -> list[dict[str, Any]]:
                 **row,
                 **{figure: found["figures"][figure] for figure in FIGURES},
                 "caught": found["caught"],
+                "not_applicable": {
+                    name: probe["note"] for name, probe in probes.items() if not probe["applies"]
+                },
                 "loop_income": probes["loop_income"]["income"],
                 "idle_income": probes["idle_income"]["income"],
                 "language_accuracy": (found["language"] or {}).get("accuracy"),
@@ -195,8 +209,14 @@ def rows_of(run: Run, result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def main(options: Options) -> int:
-    """Prepare and assess; the last line printed is one JSON object."""
+    """Prepare and assess; the last line printed is one JSON object.
+
+    Returns:
+        The exit status: 1 where a stage failed, or where raw progress was not caught.
+    """
     import time
+
+    from robo.assess.probes import PROBES
 
     study = Study(options.work)
     began, done = time.monotonic(), []
@@ -215,20 +235,21 @@ def main(options: Options) -> int:
         rows += rows_of(run, result)
         episodes[name] = {key: result[key] for key in ("episodes", "successes", "tasks", "actors")}
     naive = [row for row in rows if row["reward"].startswith("naive")]
+    caught = bool(naive) and all(set(INCOME) <= set(row.get("caught", ())) for row in naive)
     publish(
         {
             "benchmark": "assess_rewards",
             "finished": True,
             "gamma": options.gamma,
             "episodes": episodes,
+            "probes": list(PROBES),
             "rows": rows,
-            "naive_caught": bool(naive)
-            and all({"loop_income", "idle_income"} <= set(row["caught"]) for row in naive),
+            "naive_caught": caught,
             "machine": machine(),
         },
         options.out,
     )
-    return 0
+    return 0 if caught else 1
 
 
 if __name__ == "__main__":

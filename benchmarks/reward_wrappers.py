@@ -5,14 +5,16 @@
 Every reward is success plus a dense part read from the simulator's true progress p, with a fault:
 
 * farmable: p itself, paid at every step. Standing near the ball pays more than touching it;
-* hill: p, but states with p in [0.45, 0.55] are taken for the goal and pay 3;
+* false goal: the change of p, but states with p in [0.45, 0.55] are taken for the goal and count 3.
+  Entering them pays once, leaving takes it back: it tempts to stay, and cannot be farmed;
 * spikes: 0.2 of the change of p, and in 1 % of the steps an error of standard deviation 20;
 * accurate: the change of p. Nothing to mend: what a wrapper costs.
 
-For the ensemble and the filter, members share the fault in kind but not in place: the hill of the
-others lies at p in [0.2, 0.3] and [0.7, 0.8], their spikes fall on other steps. Success of the last
-policy is over seeds that nothing was chosen on. ``shaped`` is potential-based shaping by the same
-dense part, for comparison. Interrupt and repeat the command: it goes on.
+For the ensembles and the filter, members share the fault in kind but not in place: the false goal
+of the others lies at p in [0.2, 0.3] and [0.7, 0.8], their spikes fall on other steps. ``ensemble``
+takes the worst member, ``ensemble_variance`` the mean less the variance. Success of the last policy
+is over seeds that nothing was chosen on. ``shaped`` is potential-based shaping by the same dense
+part, for comparison. Interrupt and repeat the command: it goes on.
 """
 
 from __future__ import annotations
@@ -36,9 +38,15 @@ if TYPE_CHECKING:
 
 TASK, ENVS, STEPS = "mujoco/Reach", 64, 50
 REPORT_SEEDS = "5000-5099"
-FAULTS = ("farmable", "hill", "spikes", "accurate")
-HILLS = (0.45, 0.2, 0.7)
-"""Where the hill of each ensemble member begins."""
+FAULTS = {
+    "farmable": "p itself at every step",
+    "false goal": "the change of p, where p of 0.45 to 0.55 counts 3",
+    "spikes": "0.2 of the change of p, and an error of standard deviation 20 in 1 % of the steps",
+    "accurate": "the change of p",
+}
+"""Name of a fault to what the dense part pays."""
+FALSE_GOALS = (0.45, 0.2, 0.7)
+"""Where the false goal of each ensemble member begins."""
 WRAPPERS = (
     "none",
     "gated",
@@ -47,6 +55,7 @@ WRAPPERS = (
     "clipped",
     "delta",
     "ensemble",
+    "ensemble_variance",
     "filtered",
     "hierarchy",
     "shaped",
@@ -57,7 +66,7 @@ WRAPPERS = (
 class Options:
     """Success of PPO under faulty rewards, by wrapper."""
 
-    faults: tuple[str, ...] = FAULTS
+    faults: tuple[str, ...] = tuple(FAULTS)
     """Faults of the dense part."""
     wrappers: tuple[str, ...] = WRAPPERS
     """Wrappers around it; none is the faulty reward as it is, shaped is potential-based."""
@@ -95,10 +104,10 @@ def dense(fault: str, member: int, seed: int, as_potential: bool = False) -> Rew
 
         def __call__(self, rollout: Rollout) -> RewardTerms:
             p = rollout.signals["progress"]
-            if fault == "hill":
-                low = HILLS[member]
+            if fault == "false goal":
+                low = FALSE_GOALS[member]
                 p = torch.where((p >= low) & (p <= low + 0.1), torch.full_like(p, 3.0), p)
-            paid = p if as_potential or fault in ("farmable", "hill") else changes(p, rollout)
+            paid = p if as_potential or fault == "farmable" else changes(p, rollout)
             if fault == "spikes" and not as_potential:
                 hit = torch.rand(p.shape, generator=self.generator) < 0.01
                 error = 20 * torch.randn(p.shape, generator=self.generator)
@@ -153,7 +162,7 @@ def make_reward(fault: str, wrapper: str, seed: int, gamma: float, timeout: Any)
 
     part = dense(fault, 0, seed)
     plain = Sum([SuccessReward(), part])
-    members = [Sum([SuccessReward(), dense(fault, i, seed)]) for i in range(len(HILLS))]
+    members = [Sum([SuccessReward(), dense(fault, i, seed)]) for i in range(len(FALSE_GOALS))]
     made: dict[str, Callable[[], Reward]] = {
         "none": lambda: plain,
         "gated": lambda: GatedReward(part, limit=1.0),
@@ -162,6 +171,7 @@ def make_reward(fault: str, wrapper: str, seed: int, gamma: float, timeout: Any)
         "clipped": lambda: ClippedReward(part, 1.0),
         "delta": lambda: DeltaReward(part),
         "ensemble": lambda: EnsembleReward(members, "worst"),
+        "ensemble_variance": lambda: EnsembleReward(members, "variance"),
         "filtered": lambda: FilteredReward(EnsembleReward(members, "mean"), "inner.deviation", 0.2),
         "hierarchy": lambda: HierarchicalReward(
             plain, ["success", "dense"], hierarchy_weights(fault, seed)
@@ -282,7 +292,7 @@ def main(options: Options) -> int:
     study = Study(options.work)
     runs = [
         Run(
-            f"{fault}-{wrapper}-s{seed}",
+            f"{fault.replace(' ', '_')}-{wrapper}-s{seed}",
             {"fault": fault, "wrapper": wrapper, "seed": seed, "total_steps": options.total_steps},
         )
         for seed in options.seeds
@@ -315,6 +325,7 @@ def main(options: Options) -> int:
         "seeds": options.seeds,
         "report_seeds": REPORT_SEEDS,
         "timeout": "keep",
+        "faults": {fault: FAULTS[fault] for fault in options.faults},
         "rows": rows,
         "machine": machine(),
     }

@@ -68,11 +68,12 @@ def branch(
         t to its trials.
 
     Raises:
-        RoboError: the episode has no seed, the environment cannot save its state, or does not
-            repeat the stored episode.
+        RoboError: the episode has no seed, or neither the observation ``state`` nor a signal to
+            compare with; the environment cannot save its state, or does not repeat the episode.
     """
     if episode.info.seed is None:
         raise RoboError(f"an episode of {episode.info.task} holds no seed to play it again from")
+    _comparable(env, episode)
     env.set_camera_schedule(None)
     observation, _ = env.reset(seed=episode.info.seed)
     saved: dict[int, dict[str, Any]] = {}
@@ -83,7 +84,8 @@ def branch(
                 saved[t] = env.state_dict()
             except StateNotSupportedError as error:
                 raise RoboError(f"{error}: without resets there is no DARD and no STARC") from error
-        observation, _, terminated, truncated, _ = env.step(np.asarray(episode.action[t]))
+        observation, _, terminated, truncated, info = env.step(np.asarray(episode.action[t]))
+        _check_signals(info.get("signals") or {}, episode, t)
         if (terminated or truncated) and t < max(steps):
             raise RoboError(_differs(episode, t))
     generator = np.random.default_rng((options.seed, number))
@@ -150,6 +152,25 @@ def _random_action(space: Any, generator: np.random.Generator) -> np.ndarray:
         return np.asarray(space.start + generator.integers(space.n))
     low, high = np.maximum(space.low, -1e3), np.minimum(space.high, 1e3)
     return generator.uniform(low, high).astype(space.dtype)
+
+
+def _comparable(env: Environment, episode: Episode) -> None:
+    """Refuse an episode that nothing stored tells from another one."""
+    if "state" in episode.observation or set(env.signal_names) & set(episode.signals):
+        return
+    raise RoboError(
+        f"an episode of {episode.info.task} holds neither the observation 'state' nor a signal of "
+        "the simulator, so that playing it again cannot be checked: collect it with either, or "
+        "leave the distances that need resets out (branches 0)"
+    )
+
+
+def _check_signals(signals: dict[str, Any], episode: Episode, t: int) -> None:
+    """Refuse a step that signals otherwise than the stored one, also without observations."""
+    for name in set(signals) & set(episode.signals):
+        there, stored = float(signals[name]), float(episode.signals[name][t])
+        if not np.isclose(there, stored, rtol=1e-4, atol=1e-4, equal_nan=True):
+            raise RoboError(_differs(episode, t + 1))
 
 
 def _check(observation: Any, episode: Episode, t: int) -> None:

@@ -94,11 +94,13 @@ def kendall_tau_b(first: Any, second: Any) -> float:
         tau-b in [-1, 1]; 0 where either is constant or there are fewer than two.
 
     Raises:
-        ValueError: shapes differ.
+        ValueError: shapes differ, or a value is NaN.
     """
     left, right = (to_tensor(part).double().cpu().numpy().ravel() for part in (first, second))
     if left.shape != right.shape:
         raise ValueError(f"lengths differ: {len(left)} and {len(right)}")
+    if np.isnan(left).any() or np.isnan(right).any():
+        raise ValueError("a value to rank is NaN; leave out what was not measured")
     if len(left) < 2:
         return 0.0
     value = float(np.asarray(kendalltau(left, right, variant="b"))[0])

@@ -39,7 +39,8 @@ class Figure:
     value: float | None
     """None where it is undefined; ``note`` says why."""
     low: float | None = None
-    """Lower end of the bootstrap interval; None where it is undefined in most resamples."""
+    """Lower end of the bootstrap interval; None where it is undefined or infinite in most
+    resamples. Where it is in fewer, these are left out of the interval."""
     high: float | None = None
     """Upper end."""
     episodes: int = 0
@@ -90,8 +91,8 @@ def figure(
             found.append(float(statistic(drawn)))
         except ValueError:  # undefined in this resample
             continue
-    known = np.array(found)
-    if len(known) < resampling.resamples / 2 or not np.isfinite(known).all():
+    known = np.array(found)[np.isfinite(found)] if found else np.zeros(0)
+    if len(known) < resampling.resamples / 2:
         return Figure(value, episodes=count)
     tail = 50 * (1 - resampling.confidence)
     low, high = np.percentile(known, [tail, 100 - tail])
@@ -107,7 +108,7 @@ class Evidence:
     scored: Sequence[Scored]
     """What the reward said of them."""
     backwards: Sequence[Scored]
-    """What it said of the successes played backwards, in their order."""
+    """What it said of them played backwards, in their order."""
     truth: str | None = None
     """Signal of true progress in [0, 1], to compare with."""
     recall: float = 0.95
@@ -125,9 +126,10 @@ class Evidence:
 def all_figures(evidence: Evidence) -> dict[str, Figure]:
     """Every figure that the episodes allow; those that they do not have a note in place of a value.
 
-    * ``voc_plus``, ``voc_failures``, ``voc_minus``, ``monotonicity``: order in time, see
-      :mod:`robo.assess.order`. ``voc_minus`` is of successes played backwards, with the sign
-      turned: 1 is ideal, and a reward that always rises gets -1.
+    * ``voc_plus``, ``voc_minus``, ``voc_failures``, ``voc_minus_failures``, ``monotonicity``:
+      order in time, see :mod:`robo.assess.order`. ``voc_minus`` is of successes played backwards,
+      with the sign turned: 1 is ideal, and a reward that always rises gets -1. The two of failures
+      are the same of failures, which should be low.
     * ``progress_mae``, ``kendall_tau_b``, ``ranking_accuracy``: against true progress (in the last
       state, for the two that rank), or against success where there is no such signal.
     * ``auc``, ``false_positive_rate``, ``smd``, ``mmd``, ``js``: of scores of successes against
@@ -143,18 +145,13 @@ def _order(given: Evidence) -> dict[str, Figure]:
     rises = np.array(
         [float(monotonicity(p.progress)) if len(p.progress) > 1 else np.nan for p in given.scored]
     )
-    place = {int(i): k for k, i in enumerate(np.flatnonzero(given.success))}
     undone = np.array([-float(value_order_correlation(part.progress)) for part in given.backwards])
     successes, failures = np.flatnonzero(given.success), np.flatnonzero(~given.success)
     return {
         "voc_plus": _mean(given, voc, successes, "there is no success"),
-        "voc_minus": _mean(
-            given,
-            np.array([undone[place[i]] if i in place else 0 for i in range(len(voc))]),
-            successes,
-            "there is no success",
-        ),
+        "voc_minus": _mean(given, undone, successes, "there is no success"),
         "voc_failures": _mean(given, voc, failures, "there is no failure"),
+        "voc_minus_failures": _mean(given, undone, failures, "there is no failure"),
         "monotonicity": _mean(given, rises, successes, "there is no success"),
     }
 

@@ -81,7 +81,7 @@ def goodhart_gap(
 
 def gap_of_run(
     metrics: Path,
-    reward: str = "episode/return",
+    reward: str = "episode/reward_return",
     gold: str = "episode/success",
     tolerance: float = 0.05,
 ) -> GoodhartGap:
@@ -89,15 +89,19 @@ def gap_of_run(
 
     Args:
         metrics: folder of the events: ``metrics`` of a run folder.
-        reward: scalar of the learned return.
+        reward: scalar of the return under the reward that was learned from. ``episode/return``,
+            also of every run, is that of the environment's own reward.
         gold: scalar of the gold outcome.
         tolerance: see :func:`goodhart_gap`.
 
     Raises:
-        RoboError: no such scalars in the folder, or fewer than two common points.
+        RoboError: no such folder, no such scalars in it, fewer than two common points, or a
+            curve that is not finite.
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    if not metrics.is_dir():
+        raise RoboError(f"{metrics} is no folder: name the metrics folder of a training run")
     events = EventAccumulator(str(metrics), size_guidance={"scalars": 0})
     events.Reload()
     there = events.Tags()["scalars"]
@@ -112,7 +116,10 @@ def gap_of_run(
     if len(steps) < 2:
         raise RoboError(f"{metrics} holds {len(steps)} common points of {reward} and {gold}")
     learned, true = ([curve[step] for step in steps] for curve in curves)
-    return goodhart_gap(steps, learned, true, tolerance)
+    try:
+        return goodhart_gap(steps, learned, true, tolerance)
+    except ValueError as error:
+        raise RoboError(f"{reward} and {gold} of {metrics} have no gap: {error}") from error
 
 
 def _scores(values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,3 +58,37 @@ def language_confusion(matrix: Any) -> LanguageConfusion:
     tied = (scores == best[:, None]).sum(axis=1)
     others = np.where(np.eye(len(scores), dtype=bool), -np.inf, scores).max(axis=1)
     return LanguageConfusion(scores, np.where(own == best, 1 / tied, 0.0), own - others)
+
+
+def confusion_intervals(
+    scores: Sequence[Sequence[np.ndarray]], resamples: int, confidence: float = 0.95, seed: int = 0
+) -> dict[str, Any] | None:
+    """Percentile bootstrap intervals; the videos of each task are resampled, the tasks are not.
+
+    Args:
+        scores: row l, column v: ``[E_v]``, the scores of v's videos told that l is meant. A column
+            holds the same videos in every row, so that a resample draws the same of them.
+        resamples: how many; 0 makes no intervals.
+        confidence: coverage, in (0, 1).
+        seed: of the resampling.
+
+    Returns:
+        ``accuracy`` and ``margin`` (low, high), and per row ``row_correct`` and ``row_margin``;
+        None without resamples.
+    """
+    if not resamples:
+        return None
+    generator = np.random.default_rng(seed)
+    columns = [np.stack(column) for column in zip(*scores, strict=True)]  # [I, E_v] each
+    drawn = []
+    for _ in range(resamples):
+        chosen = [generator.integers(column.shape[1], size=column.shape[1]) for column in columns]
+        means = [part[:, rows].mean(axis=1) for part, rows in zip(columns, chosen, strict=True)]
+        drawn.append(language_confusion(np.stack(means, axis=1)))
+    ends = [50 * (1 - confidence), 50 * (1 + confidence)]
+
+    def interval(name: str) -> list[Any]:
+        """Low and high, of a number or of each row."""
+        return np.percentile([getattr(found, name) for found in drawn], ends, axis=0).T.tolist()
+
+    return {name: interval(name) for name in ("accuracy", "margin", "row_correct", "row_margin")}

@@ -127,8 +127,24 @@ def voc_minus(hops: Any) -> Tensor:
 
 
 def progress_error(predicted: Any, true: Any) -> Tensor:
-    """Mean absolute error of progress, ``[..., L]`` twice to float64 ``[...]``."""
+    """Mean absolute error of progress.
+
+    Args:
+        predicted: ``[..., L]``.
+        true: ``[..., L]``.
+
+    Returns:
+        float64 ``[...]``; NaN for an episode that holds NaN in either, or that has no frame.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
     left, right = (to_tensor(part).double() for part in (predicted, true))
+    if left.shape[-1:] != right.shape[-1:]:
+        raise ValueError(
+            f"predicted and true progress have shapes {tuple(left.shape)} and "
+            f"{tuple(right.shape)}, expected the same length L"
+        )
     return (left - right).abs().mean(dim=-1)
 
 
@@ -139,7 +155,7 @@ def monotonicity(progress: Any) -> Tensor:
         progress: ``[..., L]`` with L at least 2.
 
     Returns:
-        float64 ``[...]`` in [0, 1].
+        float64 ``[...]`` in [0, 1]. A step from or to NaN (a failed prediction) does not rise.
 
     Raises:
         ValueError: fewer than two frames.

@@ -35,7 +35,8 @@ class ProbeResult:
     name: str
     """Of the probe."""
     applies: bool
-    """False where the reward does not read what the probe changes, or episodes are missing."""
+    """False where the reward does not read what the probe changes, cannot be fooled whatever it
+    is shown (see ``failure_limit`` in :func:`run_probes`), or episodes are missing."""
     caught: bool = False
     """The reward pays for what it should not."""
     episodes: int = 0
@@ -135,7 +136,9 @@ def run_probes(
     """Put a reward through every probe.
 
     Args:
-        reward: any.
+        reward: any. One that pays by the simulator's success bit may have ``failure_limit``, the
+            most that it scores an episode without success: where that is below the operating
+            threshold, no picture can pass, and picture probes do not apply.
         episodes: of one task or several, at least one of them a success.
         options: how probes are made.
         clean: what the reward says of the episodes, where that is known already.
@@ -154,6 +157,8 @@ def _shows(bench: Bench, name: str, shown: Sequence[Episode], original: Sequence
     """Result of a picture probe none of whose episodes is a success."""
     if not shown:
         return ProbeResult(name, False, note="no episode of the kind that it needs")
+    if limited := _limited(bench, name):
+        return limited
     scores, before = bench.scores(shown), bench.scores(original)
     fooled = bench.fooled(scores)
     return ProbeResult(
@@ -163,6 +168,19 @@ def _shows(bench: Bench, name: str, shown: Sequence[Episode], original: Sequence
         episodes=len(shown),
         fooled=fooled,
         change=_change(bench, scores, before),
+    )
+
+
+def _limited(bench: Bench, name: str) -> ProbeResult | None:
+    """A probe of a reward that cannot fail it: failures score too little by construction."""
+    limit = getattr(bench.reward, "failure_limit", None)
+    if limit is None or limit >= bench.threshold:
+        return None
+    return ProbeResult(
+        name,
+        False,
+        note=f"failures cannot reach the threshold: it scores them {limit:g} at most, whatever "
+        f"they show, and the threshold is {bench.threshold:g}",
     )
 
 
@@ -226,6 +244,8 @@ def view_swapped(bench: Bench) -> ProbeResult:
 
 def _views(bench: Bench, name: str, change: Callable[[Episode], Episode], note: str) -> ProbeResult:
     """A change of views after which successes are still successes, and failures failures."""
+    if limited := _limited(bench, name):
+        return limited
     passed = bench.scores([change(e) for e in bench.successes])
     moved = [_change(bench, passed, bench.success_score)]
     fooled = None

@@ -11,7 +11,7 @@ import numpy as np
 from robo.assess import edits
 from robo.assess.discrimination import operating_threshold
 from robo.assess.figures import Evidence, Resampling, all_figures
-from robo.assess.language import language_confusion
+from robo.assess.language import confusion_intervals, language_confusion
 from robo.assess.order import pearson
 from robo.assess.probes import ProbeOptions, run_probes
 from robo.errors import RoboError
@@ -58,11 +58,7 @@ def assess_reward(
     options = options or AssessOptions()
     scored = score(reward, episodes)
     successes = [e for e in episodes if e.success]
-    backwards: list[Scored] = []
-    if successes:
-        context = successes if getattr(reward, "compares_episodes", False) else []
-        undone = [edits.reversed_time(e) for e in successes]
-        backwards = score(reward, [*undone, *context])[: len(successes)]
+    backwards = _backwards(reward, episodes)
     evidence = Evidence(
         episodes, scored, backwards, options.truth, options.probes.recall, options.resampling
     )
@@ -75,7 +71,7 @@ def assess_reward(
         "figures": all_figures(evidence),
         "probes": probes,
         "caught": [probe.name for probe in probes if probe.caught],
-        "language": language(reward, episodes),
+        "language": language(reward, episodes, options.resampling),
         "threshold": threshold,
         "progress_source": scored[0].source,
         "invalid_scores": len(episodes) - len(usable),
@@ -89,8 +85,40 @@ def assess_reward(
     return result, scored
 
 
-def language(reward: Reward, episodes: Sequence[Episode]) -> dict[str, Any] | None:
-    """Confusion of the instructions of the successes; None for fewer than two instructions."""
+def _backwards(reward: Reward, episodes: Sequence[Episode]) -> list[Scored]:
+    """What the reward says of every episode played backwards, in their order.
+
+    Outcomes are scored apart: a reward that compares episodes judges each among the successes, and
+    not among the others that are played backwards.
+    """
+    successes = [e for e in episodes if e.success]
+    context = successes if getattr(reward, "compares_episodes", False) else []
+    found: dict[int, Scored] = {}
+    for outcome in (True, False):
+        rows = [i for i, e in enumerate(episodes) if bool(e.success) == outcome]
+        if rows:
+            undone = [edits.reversed_time(episodes[i]) for i in rows]
+            found |= dict(zip(rows, score(reward, [*undone, *context]), strict=False))
+    return [found[i] for i in range(len(episodes))]
+
+
+def language(
+    reward: Reward, episodes: Sequence[Episode], resampling: Resampling | None = None
+) -> dict[str, Any] | None:
+    """Confusion of the instructions of the successes; None for fewer than two instructions.
+
+    Args:
+        reward: any.
+        episodes: successes and failures; the latter do not count here.
+        resampling: how intervals are made; None for the default.
+
+    Returns:
+        ``instructions``, ``matrix``, ``row_correct``, ``row_margin``, ``accuracy`` and ``margin``
+        of :class:`~robo.assess.language.LanguageConfusion`, and ``intervals`` (see
+        :func:`~robo.assess.language.confusion_intervals`); or, where a score is not finite,
+        ``instructions`` and a ``note``.
+    """
+    resampling = resampling or Resampling()
     groups: dict[str, list[Episode]] = {}
     for episode in episodes:
         if episode.success and episode.info.instruction:
@@ -98,8 +126,11 @@ def language(reward: Reward, episodes: Sequence[Episode]) -> dict[str, Any] | No
     if len(groups) < 2:
         return None
     names = sorted(groups)
-    matrix = np.array([[_told(reward, groups[video], told) for video in names] for told in names])
-    found = language_confusion(matrix)
+    scores = [[_told(reward, groups[video], told) for video in names] for told in names]
+    try:
+        found = language_confusion([[part.mean() for part in row] for row in scores])
+    except ValueError as error:
+        return {"instructions": names, "note": str(error)}
     return {
         "instructions": names,
         "matrix": found.matrix,
@@ -107,13 +138,16 @@ def language(reward: Reward, episodes: Sequence[Episode]) -> dict[str, Any] | No
         "row_margin": found.row_margin,
         "accuracy": found.accuracy,
         "margin": found.margin,
+        "intervals": confusion_intervals(
+            scores, resampling.resamples, resampling.confidence, resampling.seed
+        ),
     }
 
 
-def _told(reward: Reward, videos: Sequence[Episode], instruction: str) -> float:
-    """Mean score of videos under an instruction, without the simulator's success bit."""
+def _told(reward: Reward, videos: Sequence[Episode], instruction: str) -> np.ndarray:
+    """Scores of videos under an instruction, without the simulator's success bit."""
     shown = [edits.instructed(episode, instruction) for episode in videos]
-    return float(np.mean([part.score for part in score(reward, shown)]))
+    return np.array([part.score for part in score(reward, shown)])
 
 
 def return_distances(scored: Mapping[str, Sequence[Scored]], gamma: float) -> np.ndarray:

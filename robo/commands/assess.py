@@ -80,7 +80,8 @@ class Assess:
 
         Returns:
             What :func:`robo.assess.report.assess_rewards` returns, with ``store``, and the path
-            of the ``page``.
+            of the ``page``. Where distances or a run's gap cannot be had, the sentence that says
+            why stands in their place (``left_out``), and the rest is written.
 
         Raises:
             RoboError: an empty or damaged store, a reward that cannot be read or built, or none
@@ -103,11 +104,14 @@ class Assess:
         result = {"store": str(self.episodes), "timeout": self.timeout, **result}
         if self.transitions:
             console.print("sampling distances")
-            result["distances"] = self.distances(episodes)
+            try:
+                result["distances"] = self.distances(episodes)
+            except RoboError as error:
+                result["distances"] = {"names": [], "left_out": {"all": str(error)}}
         if self.runs:
-            from robo.assess.goodhart import gap_of_run
-
-            result["goodhart"] = {str(run): gap_of_run(run / "metrics") for run in self.runs}
+            result["goodhart"] = {str(run): gap_or_sentence(run) for run in self.runs}
+        for sentence in left_out(result):
+            console.print(sentence, markup=False)
         if self.out is not None:
             write_page(self.out / PAGE, result)
             result["page"] = str(self.out / PAGE)
@@ -160,6 +164,27 @@ class Assess:
             probes=ProbeOptions(gamma=self.gamma),
             resampling=Resampling(resamples=self.resamples, seed=self.seed),
         )
+
+
+def gap_or_sentence(run: Path) -> Any:
+    """The Goodhart gap of a run, or ``{"left_out": why there is none}``."""
+    from robo.assess.goodhart import gap_of_run
+
+    try:
+        return gap_of_run(run / "metrics")
+    except RoboError as error:
+        return {"left_out": str(error)}
+
+
+def left_out(result: dict[str, Any]) -> list[str]:
+    """A sentence for whatever could not be had beside the figures and probes."""
+    apart = (result.get("distances") or {}).get("left_out") or {}
+    runs = result.get("goodhart") or {}
+    absent = {n: g["left_out"] for n, g in runs.items() if isinstance(g, dict) and "left_out" in g}
+    return [
+        *(f"no distances of {name}: {why}" for name, why in apart.items()),
+        *(f"no Goodhart gap of {name}: {why}" for name, why in absent.items()),
+    ]
 
 
 def shared_camera(cameras: Sequence[CameraSchedule | None]) -> CameraSchedule | None:

@@ -15,7 +15,8 @@ from robo.storage import plain, write_bytes
 FIGURES = {
     "voc_plus": ("VOC+", "order in time, successes"),
     "voc_minus": ("VOC-", "the same, played backwards"),
-    "voc_failures": ("VOC, failures", "order in time of failures"),
+    "voc_failures": ("VOC+, failures", "order in time of failures"),
+    "voc_minus_failures": ("VOC-, failures", "the same, played backwards"),
     "monotonicity": ("monotone", "share of steps that rise, successes"),
     "progress_mae": ("error", "mean absolute error of progress"),
     "kendall_tau_b": ("tau-b", "Kendall, with true progress or success"),
@@ -119,7 +120,9 @@ def _probes(rewards: dict[str, Any]) -> str:
         "<p class=note>Pictures: the share of episodes, none of them a success, that score like "
         "one. Income: what each further step of circling or standing earns, as a share of what a "
         "success is paid, and in how many episodes going on for ever beats finishing. Red: "
-        "caught. A dash: the reward does not read what the probe changes.</p></section>"
+        "caught. A dash: the probe does not apply, since the reward does not read what it changes "
+        "or scores failures too little to pass whatever they show; the cell says "
+        "which.</p></section>"
     )
 
 
@@ -290,7 +293,7 @@ def _distances(result: dict[str, Any]) -> str:
             body += f"<h3>{what}</h3>"
             body += _matrix(result["distances"]["names"], matrix, f"{name} distances")
     for name, why in ((result.get("distances") or {}).get("left_out") or {}).items():
-        body += f"<p class=note><code>{text(name)}</code> is left out: {text(why)}</p>"
+        body += f"<p class=note><code>{text(name)}</code>, EPIC, DARD and STARC: {text(why)}</p>"
     return f"<section><h2>Distances between the rewards</h2>{body}</section>"
 
 
@@ -300,10 +303,18 @@ def _language(assessed: dict[str, Any]) -> str:
         heard = found["language"]
         if heard is None:
             continue
+        if "note" in heard:
+            drawn += f"<p class=note><code>{text(name)}</code>: {text(heard['note'])}</p>"
+            continue
+        sure, apart = "", ""
+        if ends := heard["intervals"]:
+            low, high = ends["accuracy"]
+            sure = f"; 95 % interval {low:.0%} to {high:.0%}"
+            apart = " ({:+.3g} to {:+.3g})".format(*ends["margin"])
         drawn += (
             f"<h3><code>{text(name)}</code>: {heard['accuracy']:.0%} of instructions find their "
-            f"own videos (chance {1 / len(heard['instructions']):.0%}), margin "
-            f"{heard['margin']:+.3g}</h3>"
+            f"own videos (chance {1 / len(heard['instructions']):.0%}{sure}), margin "
+            f"{heard['margin']:+.3g}{apart}</h3>"
         )
         drawn += _matrix(heard["instructions"], heard["matrix"], f"language confusion of {name}")
     if not drawn:
@@ -316,8 +327,11 @@ def _language(assessed: dict[str, Any]) -> str:
 
 def _goodhart(runs: dict[str, Any]) -> str:
     """The gap along training runs: z-scored return less z-scored success."""
-    drawn = ""
+    drawn = absent = ""
     for i, (name, found) in enumerate(runs.items()):
+        if "left_out" in found:
+            absent += f"<p class=note><code>{text(name)}</code>: {text(found['left_out'])}</p>"
+            continue
         low, high = min(found["gap"]), max(found["gap"])
         picture = lines(
             [(found["step"], found["gap"], line_css(i))],
@@ -333,10 +347,10 @@ def _goodhart(runs: dict[str, Any]) -> str:
             f"<div><h3><code>{text(name)}</code>: {said}; success {found['final_gold']:.0%} at the "
             f"end, {found['peak_gold']:.0%} at its peak</h3>{picture}</div>"
         )
-    if not drawn:
+    if not drawn and not absent:
         return ""
     return (
-        f"<section><h2>Goodhart gap of training runs</h2><div class=charts>{drawn}</div><p "
+        f"<section><h2>Goodhart gap of training runs</h2><div class=charts>{drawn}</div>{absent}<p "
         "class=note>z-scored return under the learned reward less z-scored success. It rises "
         "where the reward is had without success.</p></section>"
     )

@@ -15,6 +15,8 @@ from robo.errors import RoboError
 from robo.rollout import RewardTerms, Rollout
 from robo.storage import storage_errors
 
+EPISODE_NUMBERS = ("success", "return", "length", "reward_return")
+"""What is logged of the episodes that ended, as ``episode/NAME``."""
 LINE_EVERY_SECONDS = 10.0
 """Pause between two lines where the output is not a terminal."""
 
@@ -173,8 +175,8 @@ class RankReport:
 
     steps: int
     """Environment steps of its rollout."""
-    finished: list[tuple[bool, float, int]]
-    """(success, return, length) of the episodes that ended."""
+    finished: list[tuple[bool, float, int, float]]
+    """(success, return, length, reward_return) of the episodes that ended."""
     rewards: dict[str, float]
     """See :func:`reward_metrics`."""
     seconds: dict[str, float]
@@ -215,11 +217,12 @@ def episode_metrics(finished: Sequence[Any], recent: Sequence[tuple]) -> dict[st
 
     Args:
         finished: episodes that ended in the last rollout.
-        recent: (success, return, length) of the last episodes of the run.
+        recent: (success, return, length, reward_return) of the last episodes of the run: return is
+            the sum of the environment's own reward, reward_return that of the reward learned from.
     """
     metrics = {"episode/finished": float(len(finished))}
     if recent:
-        for index, name in enumerate(("success", "return", "length")):
+        for index, name in enumerate(EPISODE_NUMBERS):
             metrics[f"episode/{name}"] = sum(float(entry[index]) for entry in recent) / len(recent)
     return metrics
 

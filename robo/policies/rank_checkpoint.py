@@ -1,8 +1,8 @@
 """Checkpoints of a run of several ranks: one file, written and read by rank 0.
 
 What all ranks share is saved once; what belongs to a rank's environments (``collector``,
-``reward``) is gathered into ``slices``. One file is replaced atomically, where a file per rank
-could leave a mixture of two iterations. Machines need no common file system.
+``reward``, ``reward_returns``) is gathered into ``slices``. One file is replaced atomically, where
+a file per rank could leave a mixture of two iterations. Machines need no common file system.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from robo.policies.checkpoint import Checkpoints, pack, unpack
 from robo.policies.distributed import Shard
 from robo.policies.resharding import own_slice
 
-OWN = ("collector", "reward")
+OWN = ("collector", "reward", "reward_returns")
 """Entries of a rank's state that belong to its environments."""
 
 

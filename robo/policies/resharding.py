@@ -133,12 +133,14 @@ def own_slice(slices: Sequence[dict[str, Any]], first: int, stop: int) -> dict[s
     """Collector and reward state for the global environments ``first`` ... ``stop - 1``.
 
     Args:
-        slices: of each rank of the saved run: ``first``, ``stop``, ``collector``, ``reward``.
+        slices: of each rank of the saved run: ``first``, ``stop``, ``collector``, ``reward``,
+            ``reward_returns``.
         first: global index.
         stop: global index.
 
     Returns:
-        ``collector`` (a list of states under ``groups``) and ``reward``. Where the reward keeps
+        ``collector`` (a list of states under ``groups``), ``reward`` and ``reward_returns`` (rows
+        of environments, None in checkpoints without them). Where the reward keeps
         more than numbers of single environments and the cut is another one, its state is None
         and the collectors' environments are to be reset, so that both begin new episodes.
     """
@@ -148,11 +150,29 @@ def own_slice(slices: Sequence[dict[str, Any]], first: int, stop: int) -> dict[s
     ]
     for part in ordered:
         if (part["first"], part["stop"]) == (first, stop):
-            return {"collector": {"groups": collectors}, "reward": part["reward"]}
+            return {
+                "collector": {"groups": collectors},
+                "reward": part["reward"],
+                "reward_returns": part.get("reward_returns"),
+            }
     counts = [part["stop"] - part["first"] for part in ordered]
     try:
         whole = join_rows([part["reward"] for part in ordered], counts)
         reward = cut_rows(whole, sum(counts), first, stop)
     except NotDivisibleError:
         reward, collectors = None, [{**state, "env": None} for state in collectors]
-    return {"collector": {"groups": collectors}, "reward": reward}
+    return {
+        "collector": {"groups": collectors},
+        "reward": reward,
+        "reward_returns": _own_returns(ordered, counts, first, stop),
+    }
+
+
+def _own_returns(
+    ordered: Sequence[dict[str, Any]], counts: Sequence[int], first: int, stop: int
+) -> dict[str, Any] | None:
+    """Open sums of the environments ``first`` ... ``stop - 1``; None where a slice has none."""
+    if any(part.get("reward_returns") is None for part in ordered):
+        return None
+    whole = join_rows([part["reward_returns"] for part in ordered], counts)
+    return cut_rows(whole, sum(counts), first, stop)

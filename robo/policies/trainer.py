@@ -34,6 +34,7 @@ from robo.policies.collector import Collector
 from robo.policies.evaluate import parse_seeds
 from robo.policies.group_collector import GroupCollector
 from robo.policies.metrics import (
+    EPISODE_NUMBERS,
     MetricsLog,
     NoLog,
     RankReport,
@@ -45,6 +46,7 @@ from robo.policies.pipeline import Collected, OverlappedPipeline, RolloutPipelin
 from robo.policies.policy_files import make_policy
 from robo.policies.ppo import PPO
 from robo.policies.rank_checkpoint import load_run, save_run
+from robo.policies.reward_returns import RewardReturns
 from robo.policies.run_folder import RunFolder
 from robo.policies.selection import rank_of, selection_score, share_of_seeds
 from robo.policies.threads import set_threads, torch_threads
@@ -146,7 +148,8 @@ class Trainer:
         self.best: dict[str, Any] | None = None
         self.last_evaluation: dict[str, Any] | None = None
         self.stopped = False
-        self.recent: deque[tuple[bool, float, int]] = deque(maxlen=RECENT)
+        self.reward_returns = RewardReturns(len(self.shard))
+        self.recent: deque[tuple[bool, float, int, float]] = deque(maxlen=RECENT)
 
     def _make_collector(
         self, env: VectorEnvironment | EnvironmentGroups
@@ -211,6 +214,7 @@ class Trainer:
         terms = self.reward(rollout)
         rewarded = time.perf_counter()
         rewards = reward_metrics(rollout, terms)
+        returns = self.reward_returns.add(rollout, terms)
         with torch_threads(self.config.update_threads or self.config.threads):
             learned = self.ppo.update(rollout, terms, 1.0 - self.step / self.config.total_steps)
         updated = time.perf_counter()
@@ -221,7 +225,7 @@ class Trainer:
             "update": updated - rewarded,
         }
         report, spread = merge_reports(
-            distributed.gather_objects(self._report(collected, rewards, seconds))
+            distributed.gather_objects(self._report(collected, returns, rewards, seconds))
         )
         self._count(report)
         metrics = {
@@ -257,11 +261,14 @@ class Trainer:
 
     @staticmethod
     def _report(
-        collected: Collected, rewards: dict[str, float], seconds: dict[str, float]
+        collected: Collected,
+        returns: dict[int, float],
+        rewards: dict[str, float],
+        seconds: dict[str, float],
     ) -> RankReport:
         valid, (steps, envs) = collected.rollout.valid, collected.rollout.shape
         finished = [
-            (episode.success, float(episode.env_return), int(episode.length))
+            (episode.success, float(episode.env_return), int(episode.length), returns[episode.id])
             for episode in collected.finished
         ]
         count = steps * envs if valid is None else int(valid.sum())
@@ -319,6 +326,7 @@ class Trainer:
             "ppo": self.ppo.state_dict(),
             **self.pipeline.state_dict(),
             "reward": self.reward.state_dict(),
+            "reward_returns": self.reward_returns.state_dict(),
             "iteration": self.iteration,
             "step": self.step,
             "seconds": self.seconds,
@@ -344,7 +352,11 @@ class Trainer:
         self.seconds, self.next_evaluation = state["seconds"], state["next_evaluation"]
         self.best, self.last_evaluation = state["best"], state["last_evaluation"]
         self.stopped = self._reached_target()
-        self.recent = deque((tuple(entry) for entry in state["recent"]), maxlen=RECENT)
+        if state["reward_returns"] is not None:
+            self.reward_returns.load_state_dict(state["reward_returns"])
+        # Checkpoints of earlier versions hold entries without the sum of the reward.
+        whole = (tuple(e) for e in state["recent"] if len(e) == len(EPISODE_NUMBERS))
+        self.recent = deque(whole, maxlen=RECENT)
 
     def _reward_counts(self) -> dict[str, int]:
         """What the reward counts of itself since the run began: rows scored, invalid answers."""
@@ -359,8 +371,8 @@ class Trainer:
 
     def result(self) -> dict[str, Any]:
         """What the run came to; see :meth:`run`."""
-        successes = [success for success, _, _ in self.recent]
-        returns = [value for _, value, _ in self.recent]
+        successes = [entry[0] for entry in self.recent]
+        returns = [entry[1] for entry in self.recent]
         return {
             "task": self.config.task,
             "backend": self.env.backend,

@@ -12,7 +12,8 @@ take a signal of the simulator or a GRM's folder as their progress:
 * ``route_completion:progress``: CaRL's reward with it as the route (signals only).
 
 Wrappers of :mod:`robo.rewards.robust` stand around a spec: ``delta(raw:progress)``,
-``gated[limit=1](raw:runs/grm)``, ``ensemble[rule=worst](grm:runs/a; grm:runs/b)``.
+``gated[limit=1](raw:runs/grm)``, ``ensemble[rule=worst](grm:runs/a; grm:runs/b)``. The options of
+``hierarchy[success=1,raw_progress=0.1](naive:progress)`` are terms and their weights.
 """
 
 from __future__ import annotations
@@ -38,7 +39,16 @@ MAIN_ARGUMENT = {
 }
 """Kind of RewardConfig to the field that ``KIND:ARGUMENT`` sets."""
 PROGRESS_KINDS = ("naive", "raw", "difference", "shaped")
-WRAPPERS = ("gated", "attributed", "squashed", "clipped", "delta", "ensemble", "filtered")
+WRAPPERS = (
+    "gated",
+    "attributed",
+    "squashed",
+    "clipped",
+    "delta",
+    "ensemble",
+    "filtered",
+    "hierarchy",
+)
 
 
 @dataclass(frozen=True)
@@ -236,9 +246,25 @@ def _wrapped(
         if name == "filtered":
             settings.setdefault("term", "inner.deviation")
             return FilteredReward(parts[0], **settings)
+        if name == "hierarchy":
+            return _hierarchy(parts[0], settings, text)
         return makers[name](parts[0], **settings)
     except TypeError as error:
         raise RewardConfigError(f"reward {text!r}: {error}") from error
+
+
+def _hierarchy(inner: Reward, weights: dict[str, Any], text: str) -> Reward:
+    """The terms of a reward, each by its weight."""
+    from robo.rewards.robust.hierarchy import HierarchicalReward
+
+    wrong = [name for name, weight in weights.items() if isinstance(weight, str)]
+    if wrong or not weights:
+        raise RewardConfigError(
+            f"reward {text!r}: hierarchy needs a number for every term that counts"
+            f"{f' (not for {wrong})' if wrong else ''}, as hierarchy[success=1,raw_progress=0.1]"
+            "(naive:progress)"
+        )
+    return HierarchicalReward(inner, list(weights), list(weights.values()))
 
 
 def _number(value: str) -> Any:

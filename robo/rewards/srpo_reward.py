@@ -14,7 +14,14 @@ from robo.errors import StoreError
 from robo.perception.clips import Clip, clip_length
 from robo.perception.embedding_cache import EmbeddingCache
 from robo.perception.video import VideoEncoder
-from robo.rewards.srpo import Progress, SRPOError, TaskReport, score_progress
+from robo.rewards.srpo import (
+    PAPER_SCALE,
+    RELEASED_SCALE,
+    Progress,
+    SRPOError,
+    TaskReport,
+    score_progress,
+)
 from robo.rewards.srpo_config import SRPOConfig
 from robo.rollout import CameraSchedule, Episode, Frames, RewardTerms, Rollout, concatenate_frames
 
@@ -99,6 +106,13 @@ class SRPOReward:
         self.report: dict[str, TaskReport] = {}
         """By task, of the last rollout in which an episode ended."""
         self._open: Frames | None = None
+
+    @property
+    def failure_limit(self) -> float:
+        """The most that an episode without success is paid, whatever its video shows."""
+        if not self.config.progress:
+            return 0.0
+        return PAPER_SCALE if self.config.variant == "paper" else RELEASED_SCALE
 
     def seed(self, episodes: Iterable[Episode]) -> int:
         """Put the successes among ``episodes`` into the bank; how many there were.

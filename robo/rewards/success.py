@@ -27,6 +27,10 @@ class Memoryless:
 class SuccessReward(Memoryless):
     """1 on the step on which the task is solved, otherwise 0; paid once, as success ends it."""
 
+    failure_limit = 0.0
+    """The most that an episode without success is paid, see :func:`robo.assess.probes.run_probes`.
+    """
+
     def __call__(self, rollout: Rollout) -> RewardTerms:
         """Rewards of every step, float32 ``[T, N]``; term ``success``."""
         total = rollout.success.float()

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from robo.assess.discrimination import false_positive_rate, kendall_tau_b, success_auc
+from robo.assess.discrimination import (
+    false_positive_rate,
+    kendall_tau_b,
+    operating_threshold,
+    success_auc,
+)
 
 
 def test_auc_counts_ties_half():
@@ -33,6 +38,23 @@ def test_false_positive_rate_counts_failures_at_the_threshold():
     assert false_positive_rate(score, success, 1.0) == 0
 
 
+def test_the_operating_threshold_lets_the_wanted_share_of_successes_pass():
+    score = [0.1 * i for i in range(20)] + [99.0]  # the last one is a failure and does not count
+    success = [True] * 20 + [False]
+    assert operating_threshold(score, success) == pytest.approx(0.1)  # 19 of 20
+    assert operating_threshold(score, success, 1.0) == 0
+    assert operating_threshold(score, success, 0.05) == pytest.approx(1.9)
+    assert operating_threshold(score, success, 0.051) == pytest.approx(1.8)  # at least the share
+    assert operating_threshold([0.7, 0.2], [True, False]) == pytest.approx(0.7)
+    assert operating_threshold([0.5, 0.5, 0.5], [True] * 3, 0.3) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="at least one success"):
+        operating_threshold([0.5], [False])
+    with pytest.raises(ValueError, match="recall is 0"):
+        operating_threshold([0.5], [True], 0)
+    with pytest.raises(ValueError, match="NaN"):
+        operating_threshold([math.nan], [True])
+
+
 def test_kendall_tau_b_with_ties():
     assert kendall_tau_b([1, 2, 3], [10, 20, 30]) == pytest.approx(1)
     # C = 2, D = 0, one tie in the first of three pairs: 2 / sqrt(2 * 3).
@@ -52,3 +74,6 @@ def test_bad_input_is_named():
         false_positive_rate([0.1], [True], 0.5)
     with pytest.raises(ValueError, match="lengths differ"):
         kendall_tau_b([1, 2], [1])
+    for pair in (([1, math.nan, 3], [1, 2, 3]), ([1, 2, 3], [1, 2, math.nan])):
+        with pytest.raises(ValueError, match="NaN"):
+            kendall_tau_b(*pair)

@@ -49,8 +49,29 @@ def test_our_shaping_has_distance_zero_and_the_naive_difference_has_not(process)
     )
     assert max(all_three(reward, shaped, transition)) < 1e-9
     assert max(all_three(reward, 3 * shaped, transition)) < 1e-9
-    naive = reward + 3 * (shown[None, None] - shown[:, None, None])
-    assert min(all_three(reward, naive, transition)) > 1e-3
+    # The plain difference forgets the discount: near, and yet seen.
+    plain = reward + 3 * (shown[None, None] - shown[:, None, None])
+    assert min(all_three(reward, plain, transition)) > 1e-3
+
+
+def test_success_plus_raw_progress_is_far_from_success(process):
+    """What ``naive`` pays: 1 for the goal, and in every step the progress of where it leads.
+
+    The gold reward is the sparse success, as in training: the random one of the other tests is as
+    large in every transition as progress is at most, and hides it (0.08 at the least).
+    """
+    transition, _, shown = process
+    success = torch.zeros(STATES, ACTIONS, STATES, dtype=torch.float64)
+    success[:-1, :, -1] = 1
+    naive = success + shown[None, None]
+    naive[-1] = 0  # over
+    assert min(all_three(success, naive, transition)) > 0.1
+    potential, terminated = shown.clone(), torch.arange(STATES) == STATES - 1
+    potential[-1] = 0
+    shaped = policy_invariant(
+        success, potential[:, None, None], shown[None, None], terminated[None, None], GAMMA
+    )
+    assert max(all_three(success, shaped, transition)) < 1e-9
 
 
 def test_progress_as_a_reward_is_far_from_the_gold_reward(process):

@@ -70,6 +70,17 @@ def test_error_and_monotonicity():
         monotonicity([0.5])
 
 
+def test_error_and_monotonicity_of_failed_predictions_and_other_lengths():
+    nan = float("nan")
+    errors = progress_error([[0.1, 0.5], [0.1, nan]], [[0.2, 0.2], [0.2, 0.2]])
+    assert float(errors[0]) == pytest.approx(0.2) and errors[1].isnan()
+    # Of four steps, the two beside NaN do not rise.
+    assert float(monotonicity([0, 0.1, nan, 0.3, 0.4])) == pytest.approx(0.5)
+    for true in ([0.2], [0.2] * 3):
+        with pytest.raises(ValueError, match="same length"):
+            progress_error([0.1, 0.5], true)
+
+
 def test_spearman_refuses_different_lengths():
     with pytest.raises(ValueError, match="lengths differ"):
         spearman([1, 2], [1, 2, 3])

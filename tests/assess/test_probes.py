@@ -55,6 +55,26 @@ def test_frames_at_a_stride_tell_the_same(make_episode, brightness):
     assert naive["loop_income"].income == pytest.approx(0.6 / 15, rel=0.15)
 
 
+def test_a_probe_that_cannot_be_failed_does_not_apply(episodes):
+    class Bounded(Memoryless):
+        """Pays progress, and a failure at most ``failure_limit``."""
+
+        signals = ("progress",)
+
+        def __init__(self, failure_limit):
+            self.failure_limit = failure_limit
+
+        def __call__(self, rollout):
+            end = rollout.signals["progress"] * rollout.done
+            paid = torch.where(rollout.success, end, end.clamp(max=self.failure_limit))
+            return RewardTerms(paid, {"paid": paid})
+
+    bounded = found(Bounded(0.8), episodes)["near_miss"]
+    assert not bounded.applies and "0.8 at most" in bounded.note
+    fooled = found(Bounded(1.0), episodes)["near_miss"]  # a bound that does not bind is none
+    assert fooled.applies
+
+
 def test_probes_that_do_not_apply_say_why(episodes):
     probes = found(SuccessReward(), episodes)
     assert list(probes) == list(PROBES)

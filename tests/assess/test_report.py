@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from robo.assess.figures import Resampling, figure
@@ -32,6 +33,15 @@ def noisy(make_episode):
     return found
 
 
+def voc_backwards(episode):
+    """Spearman with time of true progress played backwards, sign turned.
+
+    Of the last state first; that of s_0, which comes last, is not stored and counts as s_1's.
+    """
+    known = np.asarray(episode.signals["progress"], np.float64)
+    return -spearmanr(np.append([0.0], [*known[::-1][1:], known[0]]), np.arange(21))[0]
+
+
 def shaped():
     return ShapedReward(SuccessReward(), SignalPotential(), 0.99)
 
@@ -46,6 +56,10 @@ def test_figures_of_true_progress(noisy):
     assert figures["auc"].value == pytest.approx(roc_auc_score(success, score))
     # A signal is not known in the first state, which counts 0: backwards that is the best one.
     assert figures["voc_plus"].value > 0.9 and figures["voc_minus"].value > 0.6
+    assert figures["voc_minus_failures"].episodes == 8
+    assert figures["voc_minus_failures"].value == pytest.approx(
+        np.mean([voc_backwards(e) for e in noisy if not e.success])
+    )
     assert figures["mmrv"].value is not None and 0 <= figures["brier"].value < 0.4
     for found in figures.values():
         assert found.low is None or found.low <= found.value <= found.high
@@ -96,6 +110,21 @@ def test_intervals_cover_the_mean_of_a_known_distribution():
     assert 50 <= covered <= 60
 
 
+def test_an_interval_stands_where_few_resamples_are_infinite():
+    def now_and_then(share):
+        generator = np.random.default_rng(0)
+
+        def statistic(rows):
+            whole = np.array_equal(rows, np.arange(30))
+            return float(rows.mean()) if whole or generator.random() > share else np.inf
+
+        return figure(statistic, np.arange(30), Resampling(200))
+
+    few, most = now_and_then(0.1), now_and_then(0.9)
+    assert few.low is not None and 8 < few.low < few.value < few.high < 21
+    assert most.value == few.value and most.low is most.high is None
+
+
 def test_rewards_side_by_side(noisy):
     rewards = {
         "shaped": shaped(),
@@ -132,10 +161,31 @@ def test_language_confusion_of_stored_episodes(make_episode):
     heard = language(Listens(), told)
     assert heard["instructions"] == ["lift", "open", "push"]
     assert heard["accuracy"] == 1 and heard["margin"] == 1
+    # One episode each: every resample is the same.
+    assert heard["intervals"]["accuracy"] == [1, 1] and heard["intervals"]["margin"] == [1, 1]
+    assert heard["intervals"]["row_margin"] == [[1, 1]] * 3
+    assert language(Listens(), told, Resampling(0))["intervals"] is None
     assert np.array_equal(heard["matrix"], np.eye(3))
     deaf = language(SuccessReward(), told)
     assert deaf["accuracy"] == pytest.approx(1 / 3) and deaf["margin"] == 0
     assert language(SuccessReward(), told[:1]) is None
+
+
+class Unsure(Listens):
+    """The same, and NaN where an episode is of the task "lift"."""
+
+    def __call__(self, rollout):
+        found = super().__call__(rollout)
+        for step, env in rollout.done.nonzero().tolist():
+            if rollout.signals["progress"][step, env] < 0.6:
+                found.total[step, env] = torch.nan
+        return found
+
+
+def test_language_scores_that_are_not_finite_are_told(make_episode):
+    told = [make_episode(np.linspace(0, top, 5), True, instruction=t) for top, t in
+            ((1, "open"), (0.5, "lift"))]  # fmt: skip
+    assert "not finite" in language(Unsure(), told)["note"]
 
 
 def test_a_limit_takes_successes_and_failures(episodes):
@@ -163,7 +213,11 @@ def test_a_reward_that_compares_episodes_is_probed_among_successes(episodes):
     result, _ = assess_reward(reward, episodes, FEW)
     assert result["figures"]["auc"].value == 1 and result["threshold"] == 1
     assert result["caught"] == []
-    reversed_ = next(p for p in result["probes"] if p.name == "time_reversed")
-    assert reversed_.applies and reversed_.fooled == 0 and reversed_.change > 0
+    # A failure is paid 0.8 at most, so that no picture can pass for a success, who pays 1.
+    for probe in result["probes"]:
+        income = probe.name.endswith("_income")
+        assert probe.applies == income and probe.fooled is None
+        if probe.name in ("time_reversed", "near_miss", "blank_camera"):
+            assert "cannot reach the threshold" in probe.note
     distances = assess_rewards({"srpo": reward, "success": SuccessReward()}, episodes, FEW)
     assert distances["return_distance"]["names"] == ["srpo", "success"]

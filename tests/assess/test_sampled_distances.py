@@ -114,12 +114,31 @@ def test_trials_start_in_the_stored_state_and_repeat(reach):
     assert not np.array_equal(found[3].actions, other[3].actions)
 
 
+def test_episodes_without_observations_are_compared_by_their_signals(reach):
+    """As `robo assess` gets them where only frames and signals were stored."""
+    bare = replace(reach[0], observation={})
+    states, places = states_of([bare], None)
+    env = robo.make("mujoco/Reach")
+
+    def trials(episode):
+        return branch(env, episode, 0, [0, 2], places[0], states, None, BranchOptions(1, 1))
+
+    try:
+        assert set(trials(bare)) == {0, 2}
+        with pytest.raises(RoboError, match="another state at step 1"):
+            trials(replace(bare, info=replace(bare.info, seed=99)))
+        with pytest.raises(RoboError, match="cannot be checked"):
+            trials(replace(bare, signals={}))
+    finally:
+        env.close()
+
+
 def test_what_cannot_be_sampled_is_named(reach, make_episode, brightness):
     env = robo.make("mujoco/Reach")
     states, places = states_of(reach, None)
     another = replace(reach[0], info=replace(reach[0].info, seed=99))
     try:
-        with pytest.raises(RoboError, match="another state at step 2"):
+        with pytest.raises(RoboError, match="another state at step 1"):
             branch(env, another, 0, [2], places[0], states, None, BranchOptions())
     finally:
         env.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,9 +65,12 @@ def test_faults_are_what_they_say(benchmark):
     assert paid.tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     changed = wrappers.dense("accurate", 0, 0)(rollout()).total[:, 0]
     assert changed.tolist() == pytest.approx([0, 0.2, 0.2, 0.2, 0.2])
-    hills = [wrappers.dense("hill", i, 0)(rollout()).total[:, 0] for i in range(3)]
-    # The members' hills lie at different places: all agree elsewhere.
-    assert [int((paid > 1).sum()) for paid in hills] == [0, 1, 1]
+    hills = [wrappers.dense("false goal", i, 0)(rollout()).total[:, 0].tolist() for i in range(3)]
+    # The members' false goals lie at different places: all agree elsewhere. What entering one
+    # pays is taken back on leaving it, so that none can be farmed.
+    assert hills[0] == pytest.approx([0, 0.2, 0.2, 0.2, 0.2])
+    assert hills[1] == pytest.approx([0, -2.6, 0.2, 0.2, 0.2])
+    assert hills[2] == pytest.approx([0, 0.2, 0.2, 2.4, -2.0])
 
 
 def test_random_processes_are_processes(benchmark):
@@ -92,6 +96,31 @@ def test_stores_and_rewards_of_the_assessment(benchmark):
         {"goal_fraction": np.array([0, 0, 1.0]), "gripper_distance": np.array([0.3, 0.01, 0.2])}
     )
     assert labels.tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("caught", [["loop_income", "idle_income"], ["idle_income"]])
+def test_the_assessment_fails_where_raw_progress_is_not_caught(benchmark, tmp_path, capsys, caught):
+    assess = benchmark("assess_rewards")
+    options = assess.Options(simulators=("mujoco",), work=tmp_path / "work", out=tmp_path / "out")
+    study = assess.Study(options.work)
+    probes = [
+        {"name": "near_miss", "applies": False, "note": "cannot tell", "income": None},
+        *({"name": name, "applies": True, "note": "", "income": 0.1} for name in assess.INCOME),
+    ]
+    figures = {name: {"value": 1.0} for name in assess.FIGURES}
+    found = {"figures": figures, "caught": caught, "probes": probes}
+    for runs in assess.stages(options, study):
+        for run in runs:
+            result = {"episodes": 2, "successes": 1, "tasks": ["mujoco/Lift"], "actors": {}}
+            if run.name == "assess-mujoco":
+                texts = assess.rewards_of("mujoco", run.settings["grm"], run.settings["clip"])
+                result["rewards"] = {t: {**found, "language": None} for t in texts.values()}
+            study.save(run, result)
+    assert assess.main(options) == (0 if len(caught) == 2 else 1)
+    written = json.loads((tmp_path / "out").read_text())
+    assert written["naive_caught"] == (len(caught) == 2)
+    assert written["rows"][0]["not_applicable"] == {"near_miss": "cannot tell"}
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == written
 
 
 def test_the_route_driver_steers_to_the_route_and_halts(benchmark):

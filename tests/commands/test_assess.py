@@ -60,7 +60,7 @@ def test_assess_writes_json_a_table_and_a_page(store, tmp_path, capsys):
     rewards = ["success", "naive:progress", "delta(raw:progress)", "route_completion"]
     with SummaryWriter(str(tmp_path / "run" / "metrics")) as writer:
         for step, paid, won in ((10, 0.0, 0.0), (20, 1.0, 0.9), (30, 2.0, 0.1)):
-            writer.add_scalar("episode/return", paid, step)
+            writer.add_scalar("episode/reward_return", paid, step)
             writer.add_scalar("episode/success", won, step)
     code = main(
         ["assess", *rewards, "--episodes", str(store), "--truth", "progress", "--resamples", "20",
@@ -88,6 +88,30 @@ def test_assess_writes_json_a_table_and_a_page(store, tmp_path, capsys):
     assert all(link.startswith("data:") for link in links)  # self-contained
     assert "EPIC" in page and "diverges from step 30" in page
     assert page.count("delta(raw:progress)") > 5 and "NaN" not in page and "None" not in page
+
+
+def test_what_fails_late_is_named_and_the_rest_is_written(store, tmp_path, capsys):
+    out = tmp_path / "out"
+    with SummaryWriter(str(tmp_path / "run" / "metrics")) as writer:
+        for step in (10, 20):
+            writer.add_scalar("episode/reward_return", float("nan"), step)
+            writer.add_scalar("episode/success", 0.5, step)
+    code = main(
+        ["assess", "success", "naive:progress", "--episodes", str(store), "--resamples", "0",
+         "--transitions", "4", "--hold", "99", "--branches", "0",
+         "--runs", str(tmp_path / "run"), str(tmp_path / "none"), "--out", str(out)]
+    )  # fmt: skip
+    printed = capsys.readouterr().err
+    assert code == 0 and "Traceback" not in printed, printed
+    result = json.loads((out / "result.json").read_text())
+    assert result["rewards"]["naive:progress"]["caught"] == ["loop_income", "idle_income"]
+    assert "no stored transition of 99 steps" in result["distances"]["left_out"]["all"]
+    runs = result["goodhart"]
+    assert "not finite" in runs[str(tmp_path / "run")]["left_out"]
+    assert "is no folder" in runs[str(tmp_path / "none")]["left_out"]
+    page = (out / "report.html").read_text()
+    for sentence in ("no stored transition of 99 steps", "not finite", "is no folder"):
+        assert sentence in page and sentence in printed.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

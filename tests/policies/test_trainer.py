@@ -46,7 +46,16 @@ CARTPOLE = TrainConfig(
     evaluate_seeds="900-903",
     checkpoint_every_iterations=2,
 )
-EXACT = ("actor_critic", "ppo", "collector", "reward", "iteration", "step", "recent")
+EXACT = (
+    "actor_critic",
+    "ppo",
+    "collector",
+    "reward",
+    "reward_returns",
+    "iteration",
+    "step",
+    "recent",
+)
 
 
 class Walk(Environment):

@@ -12,6 +12,7 @@ from robo.rewards.progress_route import ProgressRouteReward
 from robo.rewards.robust.clip_delta import ClippedReward, DeltaReward
 from robo.rewards.robust.ensemble import EnsembleReward
 from robo.rewards.robust.gated import GatedReward
+from robo.rewards.robust.hierarchy import HierarchicalReward
 from robo.rewards.route_completion import RouteCompletionReward
 from robo.rewards.shaping import ShapedReward
 from robo.rewards.spec import reward_from_spec
@@ -30,6 +31,7 @@ from robo.rewards.success import NoReward, SuccessReward
         ("route_completion", RouteCompletionReward),
         ("route_completion:progress", ProgressRouteReward),
         ("ensemble(success; delta(raw:progress,stride=3))", EnsembleReward),
+        ("hierarchy[success=1,raw_progress=0.1](naive:progress)", HierarchicalReward),
     ],
 )
 def test_kinds(text, kind):
@@ -44,6 +46,9 @@ def test_options_reach_the_reward():
     gated = reward_from_spec("gated[limit=1.5,weight=2](raw:progress)")
     assert isinstance(gated, GatedReward) and (gated.limit, gated.weight) == (1.5, 2)
     assert isinstance(gated.inner["dense"].gold, NoReward)
+    ordered = reward_from_spec("hierarchy[success=2,raw_progress=0.1](naive:progress)")
+    assert isinstance(ordered, HierarchicalReward)
+    assert (ordered.names, ordered.weights) == (("success", "raw_progress"), [2, 0.1])
     worst = reward_from_spec("ensemble[rule=worst](success; success)")
     assert isinstance(worst, EnsembleReward) and worst.rule == "worst"
 
@@ -61,6 +66,8 @@ def test_options_reach_the_reward():
         ("delta(success; success)", "only ensemble"),
         ("nonsense(success)", "wrappers"),
         ("clipped[bar=3](success)", "bar"),
+        ("hierarchy(success)", "a number for every term"),
+        ("hierarchy[success=much](success)", "not for ..success"),
         ("grm", "no GRM folder"),
     ],
 )
