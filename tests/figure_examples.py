@@ -427,6 +427,36 @@ EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         },
         ("| 3b, 32 pairs | 53.0 | 8.8 | 47% |", "| 523.2 |  |  |", "device some GPU"),
     ),
+    "grm_throughput": (
+        {
+            "rows": [
+                {
+                    "name": "compact, 8 frames a call",
+                    "pairs_per_second": 6300.4,
+                    "ratio_to_a_call_per_step": 14.26,
+                    "ratio_to_our_scorer_a_frame_at_a_time": 2.5,
+                },
+                {"name": "tiny, 2 pairs, caching on", "pairs_per_second": 9.0},
+            ],
+            "machine": {"cpu": "some CPU", "device": "cpu"},
+        },
+        ("| compact, 8 frames a call | 6,300 | 14.3 x | 2.5 x |", "some CPU"),
+    ),
+    "language_goal_throughput": (
+        {
+            "rows": [
+                {
+                    "name": "ViT-B-32, cpu, bf16, batch 64",
+                    "ours": 18.9,
+                    "peers": {"one frame per step, as released": 6.1, "one frame per step": 11.8},
+                    "ratio_to_released": 3.09,
+                    "least_cosine_to_fp32": 0.99987,
+                }
+            ],
+            "machine": {"cpu": "some CPU", "device": "cpu"},
+        },
+        ("| ViT-B-32, cpu, bf16, batch 64 | 18.9 | 6.1 | 11.8 | 3.09 x | 0.99987 |", "some CPU"),
+    ),
     "language_goal_throughput_gpu": (
         {
             "rows": [
