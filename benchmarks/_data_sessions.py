@@ -16,7 +16,7 @@ import numpy as np
 
 from robo.rollout import CameraSchedule, Episode
 
-VIEWS = ("front", "wrist")
+VIEWS = ("front", "side", "wrist")
 NOISE = 2.0
 """Of a sensor, standard deviation in grey levels."""
 REST = "rest.pickle"
@@ -25,7 +25,7 @@ _FIRST_SEED = 300_000
 
 
 def record(task: str, count: int, steps: int, size: int, folder: Path) -> None:
-    """Write ``count`` sessions of at least ``steps`` steps, two views of ``size`` x ``size``."""
+    """Write ``count`` sessions of at least ``steps`` steps, three views of ``size`` x ``size``."""
     from robo.policies.recorder import stream_episodes
     from robo.sim.experts import make_expert
     from robo.sim.mujoco.expert import ExpertStyle

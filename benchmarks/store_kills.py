@@ -2,10 +2,14 @@
 
 Two processes append to one store as fast as they can. At a random moment both are ended by
 SIGKILL. After each of ``--kills`` such moments: every episode whose append had returned is there,
-every episode that is visible verifies against its checksums and equals what was to be written,
-the next append works, and its file is the only new one. Then once each, on a file system of its
+every episode that is visible verifies against its checksums, those that are new equal what was to
+be written, the next append works, and its file is the only new one. A store goes on for ten
+moments, and then all its episodes are compared once more. Then once each, on a file system of its
 own where the process may mount one: a full disk and a read-only medium, which are to end in one
 clear sentence with nothing lost.
+
+``ok`` is null where no file system could be mounted. The exit status is 0 where ``ok`` is true
+alone.
 
     python benchmarks/store_kills.py --out benchmarks/results/store_kills.json
 """
@@ -21,6 +25,7 @@ import random  # noqa: E402
 import shutil  # noqa: E402
 import signal  # noqa: E402
 import subprocess  # noqa: E402
+import sys  # noqa: E402
 import time  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -89,18 +94,41 @@ def write_until_killed(path: Path, first: int, told: int) -> None:
         os.write(told, seed.to_bytes(8, "little"))
 
 
-def seeds_in(path: Path) -> set[int | None]:
-    """Seeds of the episodes that a reader sees; none where both writers died before a store was."""
+def look(path: Path, told: set[int], compared: set[int]) -> dict[str, Any]:
+    """What a reader finds right after the kill, before anybody repairs anything.
+
+    Args:
+        path: of the store; there is none where both writers died before they made it.
+        told: seeds of the episodes whose append had returned.
+        compared: seeds of the episodes compared at an earlier moment; the new ones are added.
+
+    Returns:
+        ``visible`` seeds, and how many episodes are ``lost``, ``broken`` (their checksums do not
+        agree) and ``wrong`` (a number of a new one is not what was to be written).
+    """
     try:
         reader = EpisodeStore(path, mode="r")
     except StoreError as error:
         if "there is no episode store" not in str(error):
             raise
-        return set()
-    return {header.info.seed for header in reader.manifest.headers}
+        return {"visible": set(), "lost": len(told), "broken": 0, "wrong": 0}
+    seeds = [int(header.info.seed or 0) for header in reader.manifest.headers]
+    broken = {damage.episode for damage in reader.verify()}
+    new = [i for i, seed in enumerate(seeds) if seed not in compared and i not in broken]
+    wrong = sum(not equal(reader[index], episode(seeds[index])) for index in new)
+    compared.update(seeds[index] for index in new)
+    reader.close()
+    return {
+        "visible": set(seeds),
+        "lost": len(told - set(seeds)),
+        "broken": len(broken),
+        "wrong": wrong,
+    }
 
 
-def round_of(options: Options, path: Path, number: int, rng: random.Random) -> dict[str, Any]:
+def round_of(
+    options: Options, path: Path, number: int, rng: random.Random, compared: set[int]
+) -> dict[str, Any]:
     """One moment: start, kill, and look."""
     reading, writing = os.pipe()
     children = []
@@ -113,8 +141,7 @@ def round_of(options: Options, path: Path, number: int, rng: random.Random) -> d
                 os._exit(1)
         children.append(child)
     os.close(writing)
-    lived = rng.uniform(0.0, options.longest)
-    time.sleep(lived)
+    time.sleep(rng.uniform(0.0, options.longest))
     died = True
     for child in children:
         os.kill(child, signal.SIGKILL)
@@ -123,18 +150,17 @@ def round_of(options: Options, path: Path, number: int, rng: random.Random) -> d
     with os.fdopen(reading, "rb") as pipe:
         data = pipe.read()
     told = {int.from_bytes(data[i : i + 8], "little") for i in range(0, len(data), 8)}
-    visible = seeds_in(path)
+    found = look(path, told, compared)
+    visible = found.pop("visible")
     leftovers = len(list(path.glob(".writing-*")))
     store = EpisodeStore(path)
     check_seed = number * 10_000_000 + 9_000_000
     appended = store.append(episode(check_seed)) == len(visible)
     files = {file.name for file in path.glob("*.zip")}
     return {
-        "lived": lived,
+        **found,
         "acknowledged": told,
         "by_kill_only": died,
-        "lost": len(told - visible),
-        "unacknowledged": len(visible) - len(visible & told),
         "left_behind": leftovers,
         "next_append": appended and check_seed not in visible,
         "files": files == {header.file for header in store.manifest.headers},
@@ -148,12 +174,13 @@ def kills(options: Options) -> dict[str, Any]:
     totals: dict[str, Any] = dict.fromkeys(
         ("acknowledged", "visible", "lost", "broken", "wrong", "left_behind", "failures"), 0
     )
+    compared: set[int] = set()
     for number in range(options.kills):
         path = options.work / f"store_{number // 10:03d}"
-        found = round_of(options, path, number, rng)
+        found = round_of(options, path, number, rng, compared)
         totals["acknowledged"] += len(found["acknowledged"])
-        totals["lost"] += found["lost"]
-        totals["left_behind"] += found["left_behind"]
+        for name in ("lost", "broken", "wrong", "left_behind"):
+            totals[name] += found[name]
         good = ("by_kill_only", "next_append", "files", "cleaned")
         totals["failures"] += not all(found[name] for name in good)
         if number % 10 == 9 or number == options.kills - 1:
@@ -176,41 +203,64 @@ def media(options: Options) -> dict[str, Any]:
     try:
         store = EpisodeStore(folder / "store")
         full = read_only = ""
+        acknowledged = 0
         try:
             for seed in range(1000):
                 store.append(episode(seed))
+                acknowledged += 1
         except StoreError as error:
             full = str(error)
-        kept = len(store)
-        whole = store.verify() == [] and all(
-            equal(e, episode(int(e.info.seed or 0))) for e in store
-        )
+        whole = whole_of(store)
         store.close()  # its open files would keep the file system from being unmounted
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         try:
             EpisodeStore(folder / "store").append(episode(5))
         except StoreError as error:
             read_only = str(error)
-        return {
+        left = EpisodeStore(folder / "store", mode="r")
+        found = {
             "tried": True,
             "full_disk": full.replace(str(options.work), "..."),
             "read_only": read_only.replace(str(options.work), "..."),
-            "kept": kept,
-            "whole": whole and EpisodeStore(folder / "store", mode="r").verify() == [],
+            "acknowledged": acknowledged,
+            "kept": len(left),
+            "whole": whole and whole_of(left),
         }
+        left.close()
+        return found
     finally:
         subprocess.run(["umount", str(folder)], check=False)
 
 
-def main(options: Options) -> None:
-    """Do the study and publish it."""
+def whole_of(store: EpisodeStore) -> bool:
+    """Whether every episode verifies and is what was to be written."""
+    return store.verify() == [] and all(equal(e, episode(int(e.info.seed or 0))) for e in store)
+
+
+def media_verdict(found: dict[str, Any]) -> bool | None:
+    """Whether :func:`media` found one clear sentence each and nothing lost; None if not tried."""
+    if not found["tried"]:
+        return None
+    sentences = ("no space is left" in found["full_disk"], "Read-only" in found["read_only"])
+    return all(sentences) and found["whole"] and found["kept"] == found["acknowledged"] > 0
+
+
+def verdict(totals: dict[str, Any], mediums: dict[str, Any]) -> bool | None:
+    """Whether nothing was lost or broken; None where that much is true but no medium was tried."""
+    bad = any(totals[name] for name in ("lost", "broken", "wrong", "failures"))
+    if bad or not totals["acknowledged"] or not totals["visible"]:
+        return False
+    return media_verdict(mediums)
+
+
+def main(options: Options) -> bool | None:
+    """Do the study, publish it, and return its ``ok``."""
     shutil.rmtree(options.work, ignore_errors=True)
     options.work.mkdir(parents=True)
     began = time.perf_counter()
     totals = kills(options)
     mediums = media(options)
-    bad = ("lost", "broken", "wrong", "failures")
-    ok = not any(totals[name] for name in bad) and mediums.get("whole", True)
+    ok = verdict(totals, mediums)
     publish(
         {
             "benchmark": "store_kills",
@@ -224,7 +274,8 @@ def main(options: Options) -> None:
         },
         options.out,
     )
+    return ok
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    sys.exit(not main(tyro.cli(Options)))

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
-from _cards import card
+from _cards import card, run
 
 from robo.commands.fit import open_store
 from robo.errors import StoreError
@@ -80,4 +79,4 @@ def main(recipe: Recipe) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Recipe))
+    run("domain_captions", main, Recipe)

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from robo.errors import RoboError
 
 
@@ -41,6 +39,17 @@ class Config:
     """Options of the simulator over the recipe's: --options vehicles 10 pedestrians 0."""
     out: Path = Path("runs/driving_frames")
     """Run folder; the store goes to its folder episodes."""
+
+
+def main(config: Config) -> None:
+    """Record, and write the card."""
+    from _cards import card, counts, licence_of  # `record` alone is used from elsewhere, too
+
+    what = "top views and signals of a scripted driver"
+    with card(config.out, "driving_frames", what, task=config.task) as about:
+        about["collisions"] = record(config)["collisions"]
+        about |= counts(config.out / "episodes")
+        about["licence"] = licence_of(config.task)
 
 
 def record(config: Config) -> dict[str, Any]:
@@ -79,7 +88,6 @@ def record(config: Config) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        print(record(tyro.cli(Config)))
-    except RoboError as error:
-        raise SystemExit(f"driving_frames: {error}") from error
+    from _cards import run
+
+    run("driving_frames", main, Config)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-from _cards import card, counts
+from _cards import card, counts, licence_of, run
 
 from robo.data import EpisodeStore
+from robo.errors import RoboError
 from robo.policies.recorder import stream_episodes
 from robo.rollout import CameraSchedule
 from robo.sim.carla.expert import OPTIONS, DriverStyle, RouteFollower
@@ -57,7 +57,10 @@ def main(recipe: Recipe) -> None:
     given: dict[str, Any] = {}
     for option in recipe.options:
         name, _, value = option.partition("=")
-        given[name] = float(value) if "." in value else int(value)
+        try:
+            given[name] = float(value) if "." in value else int(value)
+        except ValueError as error:
+            raise RoboError(f"--options {option}: expected NAME=NUMBER") from error
     env = make_vec(recipe.task, recipe.num_envs, **{**OPTIONS, **given})
     driver = RouteFollower(DriverStyle(blind=recipe.blind), recipe.seed)
     seeds = list(range(recipe.seed, recipe.seed + recipe.episodes))
@@ -71,10 +74,10 @@ def main(recipe: Recipe) -> None:
             store.extend(stream_episodes(env, driver, seeds, camera, recipe.keep_birdseye))
             about |= counts(recipe.out / "episodes")
             about["server"] = "stand-in" if "standin" in recipe.task else "CARLA"
-            about["licence"] = "Apache-2.0 (stand-in); CARLA's own for a real server"
+            about["licence"] = licence_of(recipe.task)
     finally:
         env.close()
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Recipe))
+    run("driving_logs", main, Recipe)

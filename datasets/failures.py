@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
-from _cards import card, counts
+from _cards import card, counts, licence_of, run
 
 from robo.data import EpisodeStore
 from robo.errors import RoboError
@@ -125,10 +124,10 @@ def main(recipe: Recipe) -> None:
                             kept += 1
                 kinds[name] = {"failures": kept, "attempts": attempts}
             about |= counts(recipe.out / "episodes")
-            about |= {"kinds": kinds, "licence": "as the task's demonstrations"}
+            about |= {"kinds": kinds, "licence": licence_of(recipe.task)}
     finally:
         env.close()
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Recipe))
+    run("failures", main, Recipe)

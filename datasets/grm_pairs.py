@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
-from _cards import card
+from _cards import card, run
 
 from robo.commands.fit import open_store
 from robo.errors import StoreError
@@ -125,4 +124,4 @@ def balanced(bins: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Recipe))
+    run("grm_pairs", main, Recipe)

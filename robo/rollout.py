@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from robo.errors import RoboError
+
 if TYPE_CHECKING:  # worker processes and command lines read this module, and start without torch
     from torch import Tensor
 
@@ -40,14 +42,19 @@ class CameraSchedule:
     """Steps between two frames, counted from the episode's start; first and last always come."""
 
     def __post_init__(self) -> None:
-        """Refuse an empty or unknown schedule."""
+        """Refuse an empty or unknown schedule.
+
+        Raises:
+            RoboError: where a view is no camera role, or a number is below 1.
+        """
         unknown = [view for view in self.views if view not in CAMERA_ROLES]
         if not self.views or unknown:
-            raise ValueError(
-                f"camera views {list(self.views)} must be one or more of {list(CAMERA_ROLES)}"
+            raise RoboError(
+                f"camera views {list(self.views)} must be one or more of {list(CAMERA_ROLES)}; "
+                "`robo data import --views ROLE=VIEW` gives an imported view such a role"
             )
         if min(self.height, self.width, self.stride) < 1:
-            raise ValueError(
+            raise RoboError(
                 f"camera height {self.height}, width {self.width} and stride {self.stride} "
                 "must each be at least 1"
             )

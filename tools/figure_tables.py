@@ -317,6 +317,10 @@ def data_throughput(data: dict[str, Any]) -> str:
         f"at {decimal(row['bytes_to_hdf5_lzf'])} of its bytes"
         for row in data["rows"]
     )
+    decoders = {
+        row["lerobot_decoder"]["used"] for row in data["rows"] if row.get("lerobot_decoder")
+    }
+    decoded = f" LeRobot decodes video by {' and '.join(sorted(decoders))}." if decoders else ""
     note = (
         f"Demonstrations of `{data['task']}` in long episodes ({sets}), {len(data['views'])} views "
         f"of {data['size']} x {data['size']}. A row is one state's views, state and action; "
@@ -324,8 +328,9 @@ def data_throughput(data: dict[str, Any]) -> str:
         f"{data['repeats']} interleaved repetitions, one process, one thread, warm page cache; "
         "median (range). HDF5 keeps 8 MB of decoded chunks of each data set (its default) unless "
         "the line says otherwise, the store nothing unless it says cache, which is then as many "
-        f"bytes in all; memory is what the process grew by while it read. {ratios}. Other codecs, "
-        f"chunks and plain files are in the result's JSON. Nothing is trained. {machine(data)}."
+        f"bytes in all; memory is what the process grew by while it read. {ratios}.{decoded} Other "
+        f"codecs, chunks and plain files are in the result's JSON. Nothing is trained. "
+        f"{machine(data)}."
     )
     return f"{table(header, rows)}\n\n{note}"
 

@@ -41,6 +41,9 @@ class DataImport:
     """Videos: height and width to scale frames to."""
     task: str = ""
     """Videos: task id of episodes whose labels name none."""
+    views: tuple[str, ...] = ()
+    """Camera roles of the source's views, ROLE=VIEW (front=observation.images.top): rewards ask for
+    roles. Other views keep their names."""
     limit: int | None = None
     """The first so many episodes; all by default."""
     images: Coding = "lz4hc"
@@ -54,19 +57,22 @@ class DataImport:
         """Import; ``notes`` lists what an episode cannot hold.
 
         Raises:
+            RoboError: where ``views`` names no camera role or no view.
             StoreError: where the source is of no known format, damaged, or does not fit the store.
         """
         from itertools import islice
 
         from robo.data import EpisodeStore
+        from robo.data.formats.common import with_roles
 
+        views = _roles(self.views)
         source = self._opened()
         store = EpisodeStore(self.to, images=self.images)
         count = min(len(source), self.limit or len(source))
         appended = 0
         with progress_bar("import", self.json) as progress:
             for episode in islice(source, count):
-                store.append(episode)
+                store.append(with_roles(episode, views, source.notes))
                 appended += 1
                 progress(appended, count)
         notes = source.notes.list()
@@ -139,7 +145,7 @@ class DataExport:
 
     def _write(self, episodes: Iterable[Episode]) -> list[Any]:
         if self.format == "hdf5":
-            from robo.data.formats.hdf5 import export_hdf5
+            from robo.data.formats.hdf5_export import export_hdf5
 
             return export_hdf5(episodes, self.to)
         if self.format == "lerobot":
@@ -151,6 +157,25 @@ class DataExport:
         if self.images == "image":
             raise RoboError("--images image is for --format lerobot; videos are video")
         return export_videos(episodes, self.to, self.images or "video")
+
+
+def _roles(given: tuple[str, ...]) -> dict[str, str]:
+    """Camera role to the name of a view of the source.
+
+    Raises:
+        RoboError: where one is not ROLE=VIEW with a camera role.
+    """
+    from robo.rollout import CAMERA_ROLES
+
+    roles: dict[str, str] = {}
+    for one in given:
+        role, _, view = one.partition("=")
+        if role not in CAMERA_ROLES or not view or role in roles:
+            raise RoboError(
+                f"--views {one}: expected ROLE=VIEW, each role once, of {', '.join(CAMERA_ROLES)}"
+            )
+        roles[role] = view
+    return roles
 
 
 def _recognised(source: Path) -> Format:

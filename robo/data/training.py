@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ import numpy as np
 from robo.data.schema import EpisodeHeader
 from robo.data.store import EpisodeStore
 from robo.errors import StoreError
+
+Kind = tuple[str, tuple[int, ...]]
+"""Of an array's rows: dtype and shape."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,42 @@ class Skipped:
     """Why."""
 
 
+class Samples(ABC):
+    """Samples by number, as ``torch.utils.data.DataLoader`` asks for them.
+
+    ``__getitems__`` reads those of a batch together; DataLoader's default collation stacks them.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    @abstractmethod
+    def read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """The samples ``numbers``, stacked, by name."""
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        """One sample by name, without the axis of :meth:`read`; negative numbers count back.
+
+        Raises:
+            IndexError: there is no such sample.
+            StoreError: its episode is damaged.
+        """
+        count = len(self)
+        if not -count <= number < count:
+            raise IndexError(f"sample {number} does not exist; there are {count}")
+        found = self.__getitems__([number % count])
+        if not found:  # skip_damaged: a single sample has nothing to give instead
+            raise StoreError(f"sample {number} lies in a damaged episode, listed in `skipped`")
+        return found[0]
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[dict[str, np.ndarray]]:
+        """The listed samples, read together; damaged ones left out where that was asked for."""
+        arrays = self.read(np.asarray(numbers, np.int64))
+        count = len(arrays["episode"])
+        return [{name: rows[row] for name, rows in arrays.items()} for row in range(count)]
+
+
 class _Episodes:
     """Episodes of several stores that have what is asked for."""
 
@@ -38,12 +79,16 @@ class _Episodes:
         where: Callable[[EpisodeHeader], bool] | None,
         count: Callable[[EpisodeHeader], int],
         too_few: str,
+        misfit: Callable[[EpisodeHeader], str] = lambda header: "",
+        skip_damaged: bool = False,
     ) -> None:
         if not stores:
             raise StoreError("training input needs at least one episode store, got none")
         self.stores = list(stores)
         self.skipped: list[Skipped] = []
         self.entries: list[tuple[int, int]] = []
+        self._skip_damaged = skip_damaged
+        self.damaged: dict[int, Skipped] = {}  # by entry, as they are met
         counts: list[int] = []
         size: dict[str, tuple[int, int]] | None = None
         for number, store in enumerate(self.stores):
@@ -60,6 +105,8 @@ class _Episodes:
                     reason = f"its views are {found} pixels, those of the first are {size}"
                 elif samples < 1:
                     reason = too_few
+                elif unlike := misfit(header):
+                    reason = unlike
                 else:
                     size = found  # type: ignore[assignment]
                     self.entries.append((number, index))
@@ -74,6 +121,23 @@ class _Episodes:
             )
         self.ends = np.cumsum(counts)
 
+    def undamaged(self, entry: int, read: Callable[[], Any]) -> bool:
+        """Whether ``read`` went well; a damaged episode is listed once where they are skipped.
+
+        Raises:
+            StoreError: naming the damaged episode, where they are not.
+        """
+        try:
+            read()
+        except StoreError as error:
+            if not self._skip_damaged:
+                raise
+            store, index = self.entries[entry]
+            lost = Skipped(str(self.stores[store].path), index, f"damaged: {error}")
+            self.damaged.setdefault(entry, lost)
+            return False
+        return True
+
     def locate(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Entry of each sample, and its number within that entry's episode."""
         entry = np.searchsorted(self.ends, numbers, side="right")
@@ -81,7 +145,7 @@ class _Episodes:
         return entry, numbers - before
 
 
-class Windows:
+class Windows(Samples):
     """Windows of ``length`` states, ``stride`` apart, of every episode that has them.
 
     A sample holds ``observation/<key>`` ``[W, ...]`` and ``frames/<view>`` ``[W, H, W, 3]`` of the
@@ -98,6 +162,7 @@ class Windows:
         views: Sequence[str] = (),
         keys: Sequence[str] | None = None,
         where: Callable[[EpisodeHeader], bool] | None = None,
+        skip_damaged: bool = False,
     ) -> None:
         """List the windows; no episode is opened.
 
@@ -109,7 +174,11 @@ class Windows:
                 without a frame of every state, are left out (:attr:`skipped`).
             keys: arrays besides frames, such as ``action`` and ``observation/state``; None takes
                 action, reward, and all observations and signals that the first episode has.
+                Episodes that lack one, or have it in another shape or dtype than the first, are
+                left out.
             where: which episodes, by their headers.
+            skip_damaged: leave windows of damaged episodes out of what is read (a batch is then
+                smaller) and list the episodes in :attr:`skipped`, rather than raise.
 
         Raises:
             StoreError: where no episode has such a window, or ``length`` or ``stride`` is below 1.
@@ -124,14 +193,22 @@ class Windows:
             return header.length + 2 - span if whole else 0
 
         lack = f"it has fewer than {span} states" + (", or not a frame of each" if views else "")
-        self._episodes = _Episodes(stores, views, where, count, lack)
-        store, index = self._episodes.entries[0]
-        names = [spec.name for spec in stores[store].info(index).arrays]
-        usual = [name for name in names if not name.startswith("frame")]
-        self.keys = tuple(usual if keys is None else keys)
-        unknown = sorted(set(self.keys) - set(names))
-        if unknown:
-            raise StoreError(f"no arrays {unknown} in {stores[store].path}; it has {names}")
+        kinds: dict[str, Kind] = {}
+
+        def misfit(header: EpisodeHeader) -> str:
+            found = {spec.name: (spec.dtype, tuple(spec.shape[1:])) for spec in header.arrays}
+            if not kinds:
+                usual = [name for name in found if not name.startswith("frame")]
+                unknown = sorted(set(keys or ()) - set(found))
+                if unknown:
+                    raise StoreError(
+                        f"no arrays {unknown} in the first episode that fits; it has {list(found)}"
+                    )
+                kinds.update({name: found[name] for name in (usual if keys is None else keys)})
+            return _unlike(kinds, found)
+
+        self._episodes = _Episodes(stores, views, where, count, lack, misfit, skip_damaged)
+        self.keys = tuple(kinds)
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -144,8 +221,8 @@ class Windows:
 
     @property
     def skipped(self) -> list[Skipped]:
-        """Episodes that take no part, and why."""
-        return self._episodes.skipped
+        """Episodes that take no part, and why; damaged ones from when this process meets them."""
+        return [*self._episodes.skipped, *self._episodes.damaged.values()]
 
     def header(self, episode: int) -> EpisodeHeader:
         """Header of an episode of a batch."""
@@ -156,24 +233,33 @@ class Windows:
         """The windows ``numbers``, stacked; see the class.
 
         Raises:
-            StoreError: naming an episode whose chunks are damaged.
+            StoreError: naming an episode whose chunks are damaged, unless those are skipped.
         """
         entries, starts = self._episodes.locate(np.asarray(numbers))
         out: dict[str, np.ndarray] = {"episode": entries, "start": starts}
         valid = np.zeros((len(entries), self.length), bool)
+        whole = np.ones(len(entries), bool)
         for row, (entry, start) in enumerate(zip(entries.tolist(), starts.tolist(), strict=True)):
-            store, index = self.episodes[entry]
-            source = self._episodes.stores[store]
-            steps = source.info(index).length
-            for name in (*self.keys, *(f"frames/{view}" for view in self.views)):
-                if name not in out:
-                    spec = source.array(index, name)
-                    shape = (len(entries), self.length, *spec.shape[1:])
-                    out[name] = np.zeros(shape, spec.dtype)
-                self._read_into(out[name][row], source, index, name, start)
+            read = partial(self._read_row, out, row, entry, start, len(entries))
+            whole[row] = self._episodes.undamaged(entry, read)
+            steps = self.header(entry).length
             valid[row] = start + np.arange(self.length) * self.stride < steps
         out["valid"] = valid
-        return out
+        return out if whole.all() else {name: rows[whole] for name, rows in out.items()}
+
+    def _read_row(
+        self, out: dict[str, np.ndarray], row: int, entry: int, start: int, rows: int
+    ) -> None:
+        """Fill one of the ``rows`` rows of ``out``, whose arrays the first row makes."""
+        store, index = self.episodes[entry]
+        source = self._episodes.stores[store]
+        names = (*self.keys, *(f"frames/{view}" for view in self.views))
+        for name in names:
+            if name not in out:
+                spec = source.array(index, name)
+                out[name] = np.zeros((rows, self.length, *spec.shape[1:]), spec.dtype)
+        for name in names:
+            self._read_into(out[name][row], source, index, name, start)
 
     def _read_into(
         self, out: np.ndarray, store: EpisodeStore, index: int, name: str, start: int
@@ -184,14 +270,12 @@ class Windows:
         if self.stride > 1:
             part = store.take(index, name, np.arange(start, stop, self.stride))
             out[: len(part)] = part
-        elif out.dtype == spec.dtype and out.shape[1:] == spec.shape[1:]:
+        else:
             # Decoded where it is wanted: a window of pictures is not copied once more.
             store.rows(index, name, start, stop, out[: stop - start])
-        else:
-            out[: stop - start] = store.rows(index, name, start, stop)
 
 
-class Pairs:
+class Pairs(Samples):
     """Pairs of different frames of one episode: what hop models are trained on.
 
     Every ordered pair of frame rows of every episode is a sample: ``before/<view>`` and
@@ -206,6 +290,7 @@ class Pairs:
         views: Sequence[str],
         label: Callable[[EpisodeHeader, np.ndarray], np.ndarray] | None = None,
         where: Callable[[EpisodeHeader], bool] | None = None,
+        skip_damaged: bool = False,
     ) -> None:
         """List the pairs; no episode is opened.
 
@@ -214,6 +299,7 @@ class Pairs:
             views: camera roles; episodes that lack one are left out (:attr:`skipped`).
             label: from an episode's header and states ``[F]`` to progress ``[F]`` in [0, 1].
             where: which episodes, by their headers.
+            skip_damaged: as for :class:`Windows`.
 
         Raises:
             StoreError: where no episode has two frames, or no view is named.
@@ -227,6 +313,7 @@ class Pairs:
             where,
             lambda header: header.frame_count * (header.frame_count - 1),
             "it has fewer than two frames",
+            skip_damaged=skip_damaged,
         )
 
     def __len__(self) -> int:
@@ -240,31 +327,52 @@ class Pairs:
 
     @property
     def skipped(self) -> list[Skipped]:
-        """Episodes that take no part, and why."""
-        return self._episodes.skipped
+        """Episodes that take no part, and why; damaged ones from when this process meets them."""
+        return [*self._episodes.skipped, *self._episodes.damaged.values()]
 
     def read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
         """The pairs ``numbers``, stacked; see the class.
 
         Raises:
-            StoreError: naming an episode whose chunks are damaged.
+            StoreError: naming an episode whose chunks are damaged, unless those are skipped.
         """
         entries, within = self._episodes.locate(np.asarray(numbers))
         rows: list[dict[str, Any]] = []
         for entry, number in zip(entries.tolist(), within.tolist(), strict=True):
-            store, index = self.episodes[entry]
-            source = self._episodes.stores[store]
-            header = source.info(index)
-            before, after = divmod(number, header.frame_count - 1)
-            after += after >= before
-            steps = source.take(index, "frame_step", [before, after])
-            row: dict[str, Any] = {"before_step": steps[0], "after_step": steps[1]}
-            for view in self.views:
-                both = source.take(index, f"frames/{view}", [before, after])
-                row[f"before/{view}"], row[f"after/{view}"] = both
-            if self._label is not None:
-                label = np.asarray(self._label(header, steps), np.float32)
-                row["before_label"], row["after_label"] = label
-            rows.append(row)
-        out = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-        return {"episode": entries, **out}
+            row: dict[str, Any] = {"episode": entry}
+            if self._episodes.undamaged(entry, partial(self._read_row, row, entry, number)):
+                rows.append(row)
+        if not rows:
+            return {"episode": np.zeros(0, np.int64)}
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _read_row(self, row: dict[str, Any], entry: int, number: int) -> None:
+        """Put the pair ``number`` of one episode into ``row``."""
+        store, index = self.episodes[entry]
+        source = self._episodes.stores[store]
+        header = source.info(index)
+        before, after = divmod(number, header.frame_count - 1)
+        after += after >= before
+        steps = source.take(index, "frame_step", [before, after])
+        row["before_step"], row["after_step"] = steps
+        for view in self.views:
+            both = source.take(index, f"frames/{view}", [before, after])
+            row[f"before/{view}"], row[f"after/{view}"] = both
+        if self._label is not None:
+            label = np.asarray(self._label(header, steps), np.float32)
+            row["before_label"], row["after_label"] = label
+
+
+def _unlike(wanted: dict[str, Kind], found: dict[str, Kind]) -> str:
+    """How an episode's arrays differ from those of the first; nothing where they do not."""
+    lacking = sorted(set(wanted) - set(found))
+    if lacking:
+        return f"it has no arrays {lacking}"
+    for name, (dtype, shape) in wanted.items():
+        own_dtype, own_shape = found[name]
+        if (own_dtype, own_shape) != (dtype, shape):
+            return (
+                f"its {name} is {own_dtype} of {list(own_shape)} a row, that of the first {dtype} "
+                f"of {list(shape)}"
+            )
+    return ""

@@ -102,7 +102,7 @@ class TrainingLoader:
         """The batches of this epoch that are left, as torch tensors.
 
         Raises:
-            StoreError: naming a damaged episode.
+            StoreError: naming a damaged episode, unless the data skips those.
         """
         import torch
 
@@ -116,6 +116,8 @@ class TrainingLoader:
                         asked += 1
                     arrays = waiting.popleft().result()
                     self.batch += 1
+                    if not len(next(iter(arrays.values()))):
+                        continue  # all of it lies in damaged episodes that are skipped
                     yield {name: torch.from_numpy(array) for name, array in arrays.items()}
             finally:
                 for future in waiting:

@@ -15,6 +15,8 @@ from robo.errors import StoreError
 
 GROUP = 8
 """Frames from one keyframe to the next."""
+COMPARED = 8 * GROUP
+"""Frames that are decoded at a time to be compared: all of a long episode need not fit."""
 _QUALITY = {"video": "18", "video-lossless": "0"}
 _RATE = 20
 """Frames per second that players show; the store goes by frame numbers alone."""
@@ -30,11 +32,8 @@ def encode_video(images: np.ndarray, coding: str) -> bytes:
 
     height, width = images.shape[1:3]
     lossy = coding == "video"
-    if lossy and (height % 2 or width % 2):
-        raise StoreError(
-            f"coding 'video' needs images of even height and width, got {height} x {width}: use "
-            "'video-lossless' or 'lz4hc'"
-        )
+    if lossy:
+        check_even(height, width, "'video-lossless' or 'lz4hc'")
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         # `codec` differs by type in PyAV's declarations.
@@ -54,6 +53,19 @@ def encode_video(images: np.ndarray, coding: str) -> bytes:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return file.getvalue()
+
+
+def check_even(height: int, width: int, instead: str) -> None:
+    """Refuse sizes that lossy H.264, which halves the colours, cannot hold.
+
+    Raises:
+        StoreError: where a side is odd; ``instead`` names what to use.
+    """
+    if height % 2 or width % 2:
+        raise StoreError(
+            f"coding 'video' needs images of even height and width, got {height} x {width}: use "
+            f"{instead}"
+        )
 
 
 class VideoReader:
@@ -112,7 +124,34 @@ def _chain(first: Any, rest: Any) -> Any:
     yield from rest
 
 
-def difference(given: np.ndarray, read: np.ndarray) -> tuple[float, int]:
-    """Mean and largest absolute difference of two uint8 arrays."""
-    apart = np.abs(given.astype(np.int16) - read)
-    return float(apart.mean()), int(apart.max())
+class Difference:
+    """Absolute difference of pictures from what was read back, taken in a part at a time."""
+
+    def __init__(self) -> None:
+        """Of nothing yet."""
+        self.total, self.count, self.worst = 0, 0, 0
+
+    def add(self, given: np.ndarray, read: np.ndarray) -> None:
+        """Compare two uint8 arrays of one shape."""
+        apart = np.abs(given.astype(np.int16) - read)
+        self.total += int(apart.sum(dtype=np.int64))
+        self.count += apart.size
+        self.worst = max(self.worst, int(apart.max(initial=0)))
+
+    @property
+    def mean(self) -> float:
+        """Mean difference in grey levels of 255."""
+        return self.total / max(self.count, 1)
+
+
+def changed_by(encoded: bytes, images: np.ndarray) -> Difference:
+    """What :func:`encode_video` changed of ``images``, decoded some frames at a time.
+
+    Raises:
+        StoreError: where the video does not decode to as many frames.
+    """
+    reader, found = VideoReader(encoded, images.shape), Difference()
+    for start in range(0, len(images), COMPARED):
+        rows = np.arange(start, min(start + COMPARED, len(images)))
+        found.add(np.asarray(images[start : start + COMPARED]), reader.take(rows))
+    return found

@@ -1,4 +1,4 @@
-"""``robo data info|verify``."""
+"""``robo data info|verify|import``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from robo.commands.data import DataInfo, DataVerify
+from robo.commands.data_formats import DataImport
 from robo.data import EpisodeStore
-from robo.errors import StoreError
+from robo.data.video import encode_video
+from robo.errors import RoboError, StoreError
 from robo.rollout import Episode, EpisodeInfo
 
 
@@ -88,3 +90,23 @@ def test_from_the_command_line(store, capsys):
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["ok"] is False
     assert main(["data", "verify", str(store / "none")]) == 2
     assert "no episode store" in capsys.readouterr().err
+
+
+def test_imported_views_get_the_roles_that_rewards_ask_for(tmp_path):
+    video = encode_video(np.zeros((4, 16, 16, 3), np.uint8), "video-lossless")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.mp4").write_bytes(video)
+    (source / "a.json").write_text(json.dumps({"views": {"top": "a.mp4"}, "success": True}))
+    named = DataImport(source, str(tmp_path / "named"), views=("front=top",), json=True).run()
+    assert named["notes"] == []
+    (stored,) = EpisodeStore(tmp_path / "named", mode="r")
+    assert list(stored.frames) == ["front"]
+    kept = DataImport(source, str(tmp_path / "kept"), json=True).run()
+    (note,) = kept["notes"]
+    assert note["what"] == "camera view top" and "--views ROLE=top" in note["why"]
+    for wrong in ("top=front", "front", "front="):
+        with pytest.raises(RoboError, match=f"--views {wrong}: expected ROLE=VIEW"):
+            DataImport(source, str(tmp_path / "other"), views=(wrong,), json=True).run()
+    with pytest.raises(StoreError, match=r"no camera view left to be front; there are .'top'."):
+        DataImport(source, str(tmp_path / "other"), views=("front=left",), json=True).run()

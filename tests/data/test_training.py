@@ -167,3 +167,75 @@ def test_a_damaged_chunk_is_named_and_only_its_windows_are_lost(tmp_path, make_e
     rest = windows.read(np.arange(spec.chunk, len(windows)))
     assert rest["frames/front"].shape[0] == len(windows) - spec.chunk
     assert len(EpisodeStore(tmp_path, mode="r").read(0, views=("wrist",)).frames) == 1
+
+
+def test_torch_reads_samples_as_its_own(stores):
+    from torch.utils.data import DataLoader
+
+    windows = Windows(stores, length=4, views=("wrist",))
+    pairs = Pairs(stores, ("front",))
+    for data in (windows, pairs):
+        loader = DataLoader(data, batch_size=5)  # type: ignore[arg-type]
+        (first, *_) = loader
+        expected = data.read(np.arange(5))
+        assert set(first) == set(expected)
+        for name, rows in expected.items():
+            assert np.array_equal(first[name].numpy(), rows), name
+        assert sum(len(batch["episode"]) for batch in loader) == len(data)
+        assert np.array_equal(
+            data[-1]["episode"], data.read(np.array([len(data) - 1]))["episode"][0]
+        )
+        with pytest.raises(IndexError, match=f"sample {len(data)} does not exist"):
+            data[len(data)]
+
+
+def test_episodes_of_other_arrays_are_left_out_when_listed(tmp_path, make_episode):
+    store = EpisodeStore(tmp_path)
+    store.append(make_episode(0))
+    wider = make_episode(1)
+    wider.observation["state"] = np.zeros((13, 6), np.float32)
+    bare = make_episode(2)
+    del bare.observation["state"]
+    double = make_episode(3)
+    double.action = double.action.astype(np.float64)
+    store.extend([wider, bare, double, make_episode(4)])
+    data = Windows([store], length=3)
+    assert data.episodes == [(0, 0), (0, 4)]
+    assert [(one.episode, one.reason) for one in data.skipped] == [
+        (1, "its observation/state is float32 of [6] a row, that of the first float32 of [5]"),
+        (2, "it has no arrays ['observation/state']"),
+        (3, "its action is float64 of [7] a row, that of the first float32 of [7]"),
+    ]
+    assert len(data.read(np.arange(len(data)))["action"]) == len(data)
+    assert len(Windows([store], length=3, keys=("reward",)).episodes) == 5
+    with pytest.raises(StoreError, match=r"no arrays .'nothing'."):
+        Windows([store], length=3, keys=("nothing",))
+
+
+@pytest.mark.parametrize("kind", ["windows", "pairs"])
+def test_damaged_episodes_can_be_skipped(stores, kind):
+    store = stores[0]
+    spec = store.array(1, "frames/wrist")
+    with (store.path / store.info(1).file).open("r+b") as file:
+        file.seek(spec.offset)
+        file.write(b"\xff" * spec.nbytes)
+
+    def made(skip: bool) -> Windows | Pairs:
+        again = [EpisodeStore(one.path, mode="r") for one in stores]
+        if kind == "windows":
+            return Windows(again, 4, views=("wrist",), skip_damaged=skip)
+        return Pairs(again, ("wrist",), skip_damaged=skip)
+
+    with pytest.raises(StoreError, match="frames/wrist"):
+        list(TrainingLoader(made(False), 2))
+    data = made(True)
+    loader = TrainingLoader(data, 2, threads=2)
+    batches = list(loader)
+    seen = np.concatenate([batch["episode"].numpy() for batch in batches])
+    assert set(seen.tolist()) == {0, 2, 3, 4}
+    assert all(set(batch) == set(batches[0]) and len(batch["episode"]) for batch in batches)
+    assert [one.episode for one in data.skipped] == [1] and "damaged" in data.skipped[0].reason
+    assert (loader.epoch, loader.batch) == (1, 0)
+    damaged = next(n for n in range(len(data)) if data._episodes.locate(np.array([n]))[0][0] == 1)
+    with pytest.raises(StoreError, match="damaged episode"):
+        data[damaged]

@@ -163,3 +163,23 @@ def test_an_episode_of_100_000_steps_is_read_and_written_in_pieces(tmp_path, mak
         assert read < images.nbytes / 8
         assert store.verify() == []
         assert len(store[0]) == 12
+
+
+@pytest.mark.parametrize("coding", ["video", "video-lossless"])
+def test_a_long_video_is_compared_some_frames_at_a_time(tmp_path, coding):
+    from robo.data.video import COMPARED, changed_by, encode_video
+
+    images = np.lib.format.open_memmap(
+        tmp_path / "images.npy", "w+", np.uint8, (4 * COMPARED + 3, 64, 64, 3)
+    )
+    images[:] = smooth(len(images), 64, 64)
+    encoded = encode_video(images, coding)
+    tracemalloc.start()
+    changed = changed_by(encoded, images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # One part's frames, the same in int16 and their difference: whole, they take 20 parts.
+    assert peak < 8 * images[:COMPARED].nbytes
+    assert (changed.worst == 0) == (coding == "video-lossless")
+    assert changed.count == images.size
+    assert (changed.mean == 0) == (changed.worst == 0)

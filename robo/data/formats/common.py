@@ -11,11 +11,13 @@ from __future__ import annotations
 import base64
 import dataclasses
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from robo.rollout import Episode, EpisodeInfo
+from robo.errors import StoreError
+from robo.rollout import CAMERA_ROLES, Episode, EpisodeInfo
 
 REPEATED = "repeats the state before it"
 """Value of ``metadata["final_state"]`` where the file recorded none."""
@@ -87,3 +89,48 @@ class Notes:
     def list(self) -> list[Note]:
         """All notes, in the order in which they came."""
         return list(self.notes.values())
+
+
+def with_roles(episode: Episode, views: Mapping[str, str], notes: Notes) -> Episode:
+    """``episode`` with the camera roles that the user gave its views.
+
+    Args:
+        episode: as it was imported.
+        views: camera role to the view's name: the one that the import gave it, or the one that the
+            file has (``agentview_rgb``, ``observation.images.top``, with or without its prefix).
+        notes: gets the views whose names are no camera roles, which no reward can ask for.
+
+    Raises:
+        StoreError: where there is no such view, or two views would have one role.
+    """
+    held = episode.metadata.get("hdf5", {}).get("images", {})
+    names = {view: {view, f"observation.images.{view}", held.get(view)} for view in episode.frames}
+    role_of: dict[str, str] = {}
+    for role, wanted in views.items():
+        found = [view for view, known in names.items() if wanted in known]
+        if not found:
+            raise StoreError(
+                f"there is no camera view {wanted} to be {role}; there are {sorted(names)}"
+            )
+        role_of[found[0]] = role
+    roles = [role_of.get(view, view) for view in names]
+    twice = sorted({role for role in roles if roles.count(role) > 1})
+    if twice:
+        raise StoreError(
+            f"two camera views would be {twice[0]}; name a role for each of {sorted(names)}"
+        )
+    for role in roles:
+        if role not in CAMERA_ROLES:
+            notes.add(
+                f"camera view {role}",
+                f"kept, but no role that rewards take ({', '.join(CAMERA_ROLES)}): name one with "
+                f"--views ROLE={role}",
+            )
+    if not role_of:
+        return episode
+    metadata = episode.metadata
+    if held:
+        images = {role_of.get(view, view): key for view, key in held.items()}
+        metadata = {**metadata, "hdf5": {**metadata["hdf5"], "images": images}}
+    frames = dict(zip(roles, episode.frames.values(), strict=True))
+    return dataclasses.replace(episode, frames=frames, metadata=metadata)

@@ -9,47 +9,21 @@ name; what does not fit in an episode is named in the notes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import numpy as np
 
-from robo.data.formats.common import (
-    REPEATED,
-    Note,
-    Notes,
-    describe,
-    has_final_state,
-    pack,
-    padded,
-    restore,
-    unpack,
-)
-from robo.errors import MissingExtraError, StoreError
+from robo.data.formats.common import REPEATED, Notes, padded, restore, unpack
+from robo.data.formats.hdf5_layout import OURS, PER_STEP, SIMULATOR_STATE, attributes_of, h5py
+from robo.errors import StoreError
 from robo.rollout import Episode, EpisodeInfo
 
 ROLES = {"agentview": "front", "eye_in_hand": "wrist", "robot0_eye_in_hand": "wrist"}
 """Names of robosuite's cameras to camera roles; other cameras keep their names."""
-SIMULATOR_STATE = "simulator_state"
 _SUFFIXES = ("_rgb", "_image")
-_PER_STEP = "per_step/"
-"""Prefix of observations that the file holds per step outside of ``obs``."""
-_OURS = "robo"
-
-
-def h5py() -> Any:
-    """The library.
-
-    Raises:
-        MissingExtraError: where it is not installed.
-    """
-    try:
-        import h5py as library
-    except ModuleNotFoundError as error:
-        raise MissingExtraError('HDF5 files need h5py; run `pip install -e ".[data]"`') from error
-    return library
 
 
 class Hdf5Import:
@@ -72,14 +46,28 @@ class Hdf5Import:
         try:
             with h5py().File(path) as file:
                 data = file["data"]
-                self.names = sorted((name for name in data if "actions" in data[name]), key=_number)
-                self._attributes = _attributes(data)
+                self.names = sorted((name for name in data if _is_demo(data[name])), key=_number)
+                self._attributes = attributes_of(data)
+                self._name_what_is_left(file)
         except (OSError, KeyError, ValueError) as error:
             raise StoreError(
                 f"{path} is no HDF5 file of demonstrations ({error}): expected data/demo_0/actions"
             ) from error
         if not self.names:
             raise StoreError(f"{path} holds no demonstrations: expected data/demo_0/actions")
+
+    def _name_what_is_left(self, file: Any) -> None:
+        """Notes for what lies beside the demonstrations."""
+        for name in file:
+            if name == "data":
+                continue
+            members = list(file[name]) if hasattr(file[name], "keys") else []
+            for part in [f"{name}/{member}" for member in members] or [name]:
+                self.notes.add(part, "beside the demonstrations: left out")
+        for name in file.attrs:
+            self.notes.add(f"@{name}", "an attribute of the whole file: left out")
+        for name in sorted(set(file["data"]) - set(self.names)):
+            self.notes.add(f"data/{name}", "no group with actions: left out")
 
     def __len__(self) -> int:
         """Number of demonstrations."""
@@ -101,11 +89,13 @@ class Hdf5Import:
     def _episode(self, name: str, group: Any) -> Episode:
         actions = np.array(group["actions"])
         steps = len(actions)
-        attributes = _attributes(group)
+        if not steps:
+            raise ValueError("it has no steps")
+        attributes = attributes_of(group)
         own = None
-        if _OURS in group:
-            own = group[_OURS]["episode"].asstr()[()]
-        layout: dict[str, Any] = {"flip": self.flip, "order": list(group)}
+        if OURS in group:
+            own = group[OURS]["episode"].asstr()[()]
+        layout: dict[str, Any] = {"name": name, "flip": self.flip, "order": list(group)}
         observation, frames = self._observations(name, group, steps, layout)
         reward = np.zeros(steps, np.float32)
         if "rewards" in group:
@@ -113,11 +103,11 @@ class Hdf5Import:
             layout["rewards"] = given.dtype.name
             reward = given.astype(np.float32)
             if not np.array_equal(reward.astype(given.dtype), given):
-                observation[f"{_PER_STEP}rewards"] = padded(given)
+                observation[f"{PER_STEP}rewards"] = padded(given)
                 self.notes.add("rewards", "finer than float32: kept in full as an observation")
         if own is not None:
             return self._restored(own, group, actions, reward, observation, frames)
-        success = bool(reward[-1] > 0) or bool(np.any(group.get("dones", [0])))
+        success = self._success(group, reward)
         problem = _json(self._attributes.get("problem_info"))
         instruction = problem.get("language_instruction", "")
         environment = _json(self._attributes.get("env_args")).get("env_name", "")
@@ -147,12 +137,24 @@ class Hdf5Import:
             },
         )
 
+    def _success(self, group: Any, reward: np.ndarray) -> bool:
+        """Whether the demonstration succeeded: by its last reward; ``dones`` may mark any end."""
+        if "rewards" in group:
+            if not np.isin(reward, (0.0, 1.0)).all():
+                self.notes.add("success", "rewards are not 0 and 1: the last one above 0 counts")
+            return bool(reward[-1] > 0)
+        if "dones" not in group:
+            self.notes.add("success", "neither rewards nor dones: taken as failed")
+            return False
+        self.notes.add("success", "no rewards: taken from dones, which may mark any end")
+        return bool(np.any(group["dones"]))
+
     def _observations(
         self, name: str, group: Any, steps: int, layout: dict[str, Any]
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Observations and frames of all states; ``layout`` gets what names and places they had."""
         following = group.get("next_obs", {})
-        ours = group.get(_OURS, {})
+        ours = group.get(OURS, {})
         obs = {}
         for key, value in group.get("obs", {}).items():
             if hasattr(value, "dtype"):
@@ -181,14 +183,14 @@ class Hdf5Import:
             else:
                 observation[unquote(key) if ours else key] = states
             if key in following and not np.array_equal(np.array(following[key])[:-1], rows[1:]):
-                observation[f"{_PER_STEP}next_obs/{key}"] = padded(np.array(following[key]))
+                observation[f"{PER_STEP}next_obs/{key}"] = padded(np.array(following[key]))
         for key in group:
-            if key in ("actions", "obs", "next_obs", "rewards", _OURS):
+            if key in ("actions", "obs", "next_obs", "rewards", OURS):
                 continue
             rows = group[key]
             usable = hasattr(rows, "dtype") and rows.dtype.kind in "biuf" and rows.ndim >= 1
             if usable and rows.shape[0] == steps:
-                place = SIMULATOR_STATE if key == "states" else f"{_PER_STEP}{key}"
+                place = SIMULATOR_STATE if key == "states" else f"{PER_STEP}{key}"
                 last = ours.get(SIMULATOR_STATE) if key == "states" else None
                 states = padded(np.array(rows))
                 if last is not None:
@@ -216,7 +218,7 @@ class Hdf5Import:
         frames: dict[str, np.ndarray],
     ) -> Episode:
         """An episode that robo exported: everything comes back."""
-        ours, values = group[_OURS], json.loads(own)
+        ours, values = group[OURS], json.loads(own)
         names = values.pop("signal_names")
         step = np.array(ours["frame_step"]) if "frame_step" in ours else None
         if step is not None:
@@ -236,157 +238,16 @@ class Hdf5Import:
         )
 
 
-def export_hdf5(episodes: Iterable[Episode], path: Path) -> list[Note]:
-    """Write episodes as a file of demonstrations; what it cannot hold as others read it.
-
-    Episodes that came from such a file are written as they were. Others get the same layout, and a
-    group ``robo`` beside it with what the layout has no place for, so that :class:`Hdf5Import`
-    gives every number back.
-
-    Raises:
-        MissingExtraError: without h5py.
-        StoreError: where the file exists or cannot be written.
-    """
-    notes, total = Notes(), 0
-    library = h5py()
-    if path.exists():
-        raise StoreError(f"{path} exists; name a new file")
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with library.File(temporary, "w") as file:
-            data = file.create_group("data")
-            for number, episode in enumerate(episodes):
-                came = episode.metadata.get("hdf5")
-                name = f"demo_{number}"
-                if came:
-                    name = str(episode.metadata["recording"]).rpartition(" ")[2]
-                    name = name if name not in data else f"demo_{number}"
-                group = data.create_group(name, track_order=False)
-                if came:
-                    _write_back(group, episode, came)
-                    if number == 0:
-                        _set_attributes(data, came["data_attributes"])
-                else:
-                    _write_ours(group, episode, notes)
-                total += len(episode)
-            if "total" not in data.attrs:
-                data.attrs["total"] = total
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error}; nothing was left there") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return notes.list()
-
-
-def _write_back(group: Any, episode: Episode, came: dict[str, Any]) -> None:
-    """The demonstration as it was in the file that it came from."""
-    steps, following = len(episode), came["next_obs"]
-    group["actions"] = np.asarray(episode.action)
-    if "rewards" in came:
-        full = episode.observation.get(f"{_PER_STEP}rewards")
-        reward = np.asarray(episode.reward) if full is None else full[:steps]
-        group["rewards"] = reward.astype(came["rewards"])
-    states = {
-        key: value
-        for key, value in episode.observation.items()
-        if key != SIMULATOR_STATE and not key.startswith(_PER_STEP)
-    }
-    for role, key in came["images"].items():
-        images = np.asarray(episode.frames[role])
-        states[key] = images[:, ::-1] if came["flip"] else images
-    for key, rows in states.items():
-        group[f"obs/{key}"] = rows[:steps]
-        if key in following:
-            own = episode.observation.get(f"{_PER_STEP}next_obs/{key}")
-            group[f"next_obs/{key}"] = rows[1:] if own is None else own[:steps]
-    if SIMULATOR_STATE in episode.observation:
-        group["states"] = episode.observation[SIMULATOR_STATE][:steps]
-    for key, rows in episode.observation.items():
-        name = key.removeprefix(_PER_STEP)
-        if key.startswith(_PER_STEP) and name != "rewards" and not name.startswith("next_obs/"):
-            group[name] = rows[:steps]
-    _set_attributes(group, came["attributes"])
-
-
-def _write_ours(group: Any, episode: Episode, notes: Notes) -> None:
-    """The demonstration in robomimic's layout, and the rest in the group ``robo``."""
-    steps, final = len(episode), has_final_state(episode)
-    group["actions"] = np.asarray(episode.action)
-    group["rewards"] = np.asarray(episode.reward)
-    dones = np.zeros(steps, np.uint8)
-    dones[-1] = 1
-    group["dones"] = dones
-    for key, rows in episode.observation.items():
-        if key == SIMULATOR_STATE:
-            group["states"] = rows[:steps]
-            group[f"{_OURS}/{SIMULATOR_STATE}"] = rows[-1]
-            continue
-        name = quote(key, safe=" ")
-        group[f"obs/{name}"] = rows[:steps]
-        if final:
-            group[f"{_OURS}/final/{name}"] = rows[-1]
-    ours = group.require_group(_OURS)
-    ours["signals"] = np.stack(list(episode.signals.values()) or [np.zeros(0)], axis=-1)
-    if episode.frames:
-        step = np.asarray(episode.frame_step)
-        held = np.searchsorted(step, np.arange(steps), side="right") - 1
-        if step[0] > 0:
-            notes.add("frames", "the first states have none: the first frame stands in for them")
-        if len(step) < steps + 1:
-            notes.add("frames", "not of every state: other readers see the last one held")
-        for role, images in episode.frames.items():
-            group[f"obs/{role}_image"] = np.asarray(images)[np.maximum(held, 0)]
-            ours[f"frames/{role}"] = np.asarray(images)
-        ours["frame_step"] = step
-    if final:
-        notes.add("last states", "the layout has none: in the group robo, for robo alone")
-    if episode.signals or episode.keyframes:
-        notes.add("signals, keyframes", "the layout has none: in the group robo, for robo alone")
-    values = {
-        **describe(episode),
-        "signal_names": list(episode.signals),
-        "observation": list(episode.observation),
-        "roles": list(episode.frames),
-    }
-    group.attrs["num_samples"] = steps
-    text = ours.create_dataset("episode", data=json.dumps(values))
-    keys = [key for key in episode.observation if key != SIMULATOR_STATE]
-    text.attrs["keys"] = [quote(key, safe=" ") for key in keys]
-
-
-def _attributes(group: Any) -> dict[str, Any]:
-    """Attributes as JSON values that :func:`_set_attributes` writes back with their types."""
-    found = {}
-    for name, value in group.attrs.items():
-        if isinstance(value, bytes):
-            found[name] = {"bytes": value.decode("latin-1")}
-        elif isinstance(value, str):
-            found[name] = pack(value)
-        elif isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
-            found[name] = {"dtype": value.dtype.str, "value": value.tolist()}
-        else:
-            found[name] = str(value)
-    return found
-
-
-def _set_attributes(group: Any, attributes: dict[str, Any]) -> None:
-    for name, value in attributes.items():
-        value = unpack(value)
-        if isinstance(value, dict) and "bytes" in value:
-            value = np.bytes_(value["bytes"].encode("latin-1"))
-        elif isinstance(value, dict):
-            value = np.array(value["value"], dtype=value["dtype"])[()]
-        group.attrs[name] = value
-
-
 def _json(value: Any) -> dict[str, Any]:
     try:
         loaded = json.loads(unpack(value))
     except (TypeError, ValueError):
         return {}
     return loaded if isinstance(loaded, dict) else {}
+
+
+def _is_demo(item: Any) -> bool:
+    return hasattr(item, "keys") and "actions" in item
 
 
 def _number(name: str) -> tuple[int, str]:

@@ -3,8 +3,9 @@
 What lerobot reads is one row per step. What it has no place for (the state in which an episode
 ended, keyframes, seeds, frames that were not taken at every step) goes to ``meta/robo``, which
 lerobot does not look at and the import does, so that a round trip keeps every number: bit for bit
-with ``images="image"`` (PNG inside the parquet files) and ``"video-lossless"``, within H.264's
-error with ``"video"``.
+with ``images="image"`` (PNG inside the parquet files) and ``"video-lossless"``. ``"video"``
+changes pixels: every frame is decoded as it is written, and the mean and the largest difference
+are noted and kept in ``meta/robo/pixels.json``.
 
 Checked against lerobot 0.4.4 in an environment of its own: ``make test-lerobot``.
 """
@@ -26,9 +27,11 @@ from robo.data.formats.common import (
 )
 from robo.data.formats.lerobot_tables import (
     EXTRAS,
+    FEATURE_NAMES,
     IMAGES,
     INDICES,
     OBSERVATION,
+    PIXELS,
     VERSION,
     Statistics,
     TableWriter,
@@ -36,6 +39,7 @@ from robo.data.formats.lerobot_tables import (
     column_of,
     feature_of,
     library,
+    pixels_note,
     write_tasks,
 )
 from robo.errors import StoreError
@@ -60,7 +64,8 @@ def export_lerobot(
         What other readers do not see.
 
     Raises:
-        StoreError: where the folder exists, episodes differ in shape, or the medium is full.
+        StoreError: where the folder exists, episodes differ in shape, a view's height or width is
+            odd and ``images`` is "video", or the medium is full.
     """
     if path.exists():
         raise StoreError(f"{path} exists; name a new folder")
@@ -69,6 +74,7 @@ def export_lerobot(
         for episode in episodes:
             writer.add(episode)
         writer.finish()
+        writer.note_pixels()
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error}; what is there is not whole") from error
     return writer.notes.list()
@@ -83,6 +89,7 @@ class _Writer:
         self.notes = Notes()
         self.tasks: dict[str, int] = {}
         self.features: dict[str, dict[str, Any]] = {}
+        self.names: dict[str, Any] | None = None
         self.rows: list[dict[str, Any]] = []
         self.frames = 0
         self.statistics = Statistics()
@@ -107,6 +114,7 @@ class _Writer:
                 f"episode {number} has {_shapes(features)}, the first {_shapes(self.features)}; "
                 "a LeRobot data set is of one shape: export them apart"
             )
+        self._take_names(episode)
         task = self.tasks.setdefault(episode.info.instruction or episode.info.task, len(self.tasks))
         columns["timestamp"] = (np.arange(steps) / self.fps).astype(np.float32)
         columns["frame_index"] = np.arange(steps)
@@ -134,6 +142,35 @@ class _Writer:
         self.rows.append({**row, "meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0})
         self.frames += steps
         self._write_extras(number, episode)
+
+    def _take_names(self, episode: Episode) -> None:
+        """Names (of joints) that came with the first episode; how others differ is noted."""
+        names = episode.metadata.get(FEATURE_NAMES, {})
+        if self.names is None:
+            self.names = names
+        elif self.names != names:
+            self.notes.add("names in columns", "differ between episodes: the first one's are kept")
+        given = episode.metadata.get("fps")
+        if given not in (None, self.fps):
+            self.notes.add("fps", f"the source has {given}: written as {self.fps}, see --fps")
+
+    def note_pixels(self) -> None:
+        """Note what videos changed of the pixels, and write it to ``meta/robo``."""
+        changed = {
+            name: {"mean": round(video.changed.mean, 4), "worst": video.changed.worst}
+            for name, video in self.videos.items()
+        }
+        if not changed:
+            return
+        worst = max(view["worst"] for view in changed.values())
+        if worst and self.images == "video-lossless":
+            raise StoreError(
+                f"this machine's H.264 coder is not lossless (pixels differ by up to {worst}); "
+                "use --images image"
+            )
+        (self.path / PIXELS).write_text(json.dumps({"coding": self.images, "views": changed}))
+        if worst:
+            self.notes.add("pixels", pixels_note(changed))
 
     def _columns(self, episode: Episode) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Numbers and images of each step."""
@@ -216,6 +253,9 @@ class _Writer:
         index = {"dtype": "int64", "shape": [1], "names": None}
         indices = {name: dict(index) for name in INDICES}
         indices["timestamp"]["dtype"] = "float32"
+        for name, names in (self.names or {}).items():
+            if name in self.features and self.features[name]["names"] is None:
+                self.features[name]["names"] = names
         video = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
         info = {
             "codebase_version": VERSION,

@@ -18,10 +18,13 @@ from robo.data.formats.common import (
 )
 from robo.data.formats.lerobot_tables import (
     EXTRAS,
+    FEATURE_NAMES,
     IMAGES,
     INDICES,
     OBSERVATION,
+    PIXELS,
     library,
+    pixels_note,
     read_tables,
 )
 from robo.errors import StoreError
@@ -55,6 +58,17 @@ class LeRobotImport:
         tasks = read_tables(path / "meta", "tasks.parquet")
         names = next(iter(set(tasks[0]) - {"task_index"}), "") if tasks else ""
         self.tasks = {int(row["task_index"]): str(row[names]) for row in tasks}
+        self._note_whole_set()
+
+    def _note_whole_set(self) -> None:
+        """What concerns all episodes: splits, and what videos that robo wrote have changed."""
+        splits = self.info.get("splits") or {}
+        if splits and splits != {"train": f"0:{len(self.episodes)}"}:
+            self.notes.add("splits", f"{splits}: left out; `robo data split` makes them anew")
+        if (self.path / PIXELS).exists():
+            views = json.loads((self.path / PIXELS).read_text())["views"]
+            if any(view["worst"] for view in views.values()):
+                self.notes.add("pixels", pixels_note(views))
 
     def __len__(self) -> int:
         """Number of episodes."""
@@ -128,11 +142,17 @@ class LeRobotImport:
     ) -> Episode:
         """An episode that others recorded: the last state repeats the one before."""
         steps = len(columns["episode_index"])
+        self._note_rows(columns)
         reward = columns.pop("next.reward", np.zeros(steps)).astype(np.float32)
         success = bool(np.any(columns.pop("next.success", [False])))
         done = columns.pop("next.done", None)
         task = self.tasks.get(int(columns["task_index"][0]), "")
         action = columns.pop("action", np.zeros((steps, 0), np.float32))
+        names = {
+            name: feature["names"]
+            for name, feature in self.features.items()
+            if feature.get("names") and feature["dtype"] not in ("image", "video")
+        }
         observation, signals = {}, {}
         for name, rows in columns.items():
             if name in INDICES:
@@ -157,9 +177,24 @@ class LeRobotImport:
                 "final_state": REPEATED,
                 "fps": self.info["fps"],
                 "robot_type": self.info.get("robot_type"),
+                **({FEATURE_NAMES: names} if names else {}),
                 **({} if done is None else {"done_steps": np.flatnonzero(done).tolist()}),
             },
         )
+
+    def _note_rows(self, columns: dict[str, np.ndarray]) -> None:
+        """What an episode of robo cannot hold of one that others recorded."""
+        if "next.success" not in columns:
+            self.notes.add("success", "there is no next.success: every episode is taken as failed")
+        reward = columns.get("next.reward")
+        if reward is not None and not np.array_equal(reward.astype(np.float32), reward):
+            self.notes.add("next.reward", "finer than float32: rounded to it")
+        if len(np.unique(columns["task_index"])) > 1:
+            self.notes.add("task_index", "changes within episodes: the first row's task is kept")
+        if "timestamp" in columns:
+            even = columns["frame_index"] / self.info["fps"]
+            if not np.allclose(columns["timestamp"], even, rtol=1e-5, atol=1e-3):
+                self.notes.add("timestamp", "not evenly spaced: left out, fps alone is kept")
 
 
 def _restored(

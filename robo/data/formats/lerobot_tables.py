@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robo.errors import MissingExtraError
+from robo.data.video import Difference, check_even
+from robo.errors import MissingExtraError, StoreError
 
 VERSION = "v3.0"
 EXTRAS = "meta/robo"
 """Folder of what the format has no place for."""
+PIXELS = f"{EXTRAS}/pixels.json"
+"""What videos changed of each view's pixels, in grey levels of 255: ``mean`` and ``worst``."""
+FEATURE_NAMES = "feature_names"
+"""Metadata of an imported episode: the names (of joints) in each column."""
 IMAGES, OBSERVATION = "observation.images.", "observation."
 """How columns of images and of observations begin."""
 INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
@@ -67,6 +73,15 @@ def column_of(rows: np.ndarray, image: bool = False) -> Any:
     if flat.shape[1] == 1:
         return pa.array(flat[:, 0])
     return pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1])
+
+
+def pixels_note(views: dict[str, dict[str, Any]]) -> str:
+    """What :data:`PIXELS` says of the views, in words."""
+    told = "; ".join(
+        f"{name.removeprefix(IMAGES)} {view['mean']:.2f} on average, {view['worst']} at most"
+        for name, view in views.items()
+    )
+    return f"changed by H.264, in grey levels of 255: {told}; image and video-lossless keep all"
 
 
 def png(image: np.ndarray) -> bytes:
@@ -163,13 +178,20 @@ def write_tasks(path: Path, tasks: dict[str, int]) -> None:
 
 
 class VideoWriter:
-    """Writes the frames of one camera into numbered MP4 files, episode after episode."""
+    """Writes the frames of one camera into numbered MP4 files, episode after episode.
+
+    What is written is decoded again at once, and :attr:`changed` says what the codec did to it.
+    """
 
     def __init__(self, folder: Path, coding: str, fps: int) -> None:
         """Into ``folder``; ``coding`` is "video" or "video-lossless"."""
         self.folder, self.coding, self.fps, self.number = folder, coding, fps, 0
+        self.changed = Difference()
+        """Of all frames written and decoded so far; of all of them once it is closed."""
         self._container: Any = None
         self._stream: Any = None
+        self._decoder: Any = None
+        self._unseen: deque[np.ndarray] = deque()
         self._frames = 0
 
     @staticmethod
@@ -187,8 +209,15 @@ class VideoWriter:
         }
 
     def add(self, images: np.ndarray, prefix: str) -> dict[str, Any]:
-        """Write uint8 ``[T, H, W, 3]``; where they lie, for the table of episodes."""
+        """Write uint8 ``[T, H, W, 3]``; where they lie, for the table of episodes.
+
+        Raises:
+            StoreError: where ``coding`` is "video" and a side is odd.
+        """
         import av
+
+        if self.coding == "video":
+            check_even(images.shape[1], images.shape[2], "'video-lossless' or 'image'")
 
         if self._container is not None and self._path.stat().st_size > 2 * FILE_BYTES:
             self.close()
@@ -197,12 +226,14 @@ class VideoWriter:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self._path), "w")
             self._stream = _stream(self._container, self.coding, self.fps, images.shape)
+            self._decoder, self._unseen = None, deque()
             self._frames = 0
         begin = self._frames
         for image in images:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.pts = self._frames
-            self._container.mux(self._stream.encode(frame))
+            self._unseen.append(image)
+            self._write(self._stream.encode(frame))
             self._frames += 1
         chunk, file = place(self.number)
         return {
@@ -217,11 +248,38 @@ class VideoWriter:
         return self.folder / file_name(self.number, "mp4")
 
     def close(self) -> None:
-        """Finish the present file."""
+        """Finish the present file.
+
+        Raises:
+            StoreError: where not every frame written was decoded again.
+        """
         if self._container is not None:
-            self._container.mux(self._stream.encode(None))
+            self._write(self._stream.encode(None))
+            self._compare(None)
             self._container.close()
             self._container = None
+            if self._unseen:
+                raise StoreError(f"{self._path}: {len(self._unseen)} of its frames do not decode")
+
+    def _write(self, packets: list[Any]) -> None:
+        """Into the file; before that, what a reader will see of them is compared."""
+        for packet in packets:
+            self._compare(packet)
+            self._container.mux(packet)
+
+    def _compare(self, packet: Any) -> None:
+        """Decode a packet, or what is left with None."""
+        import av
+
+        if self._decoder is None:
+            if packet is None:
+                return
+            self._decoder = av.CodecContext.create("h264", "r")
+            self._decoder.extradata = self._stream.codec_context.extradata
+            self._decoder.thread_count = 1  # more would hold frames back
+        for frame in self._decoder.decode(packet):
+            read = frame.to_ndarray(format="rgb24")
+            self.changed.add(np.asarray(self._unseen.popleft()), read)
 
 
 def _stream(container: Any, coding: str, fps: int, shape: Sequence[int]) -> Any:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from robo.errors import RoboError, StoreError
 from robo.perception.augment_config import AugmentConfig
+from robo.rollout import CAMERA_ROLES
 
 
 @dataclass(frozen=True)
@@ -140,5 +141,12 @@ class FitConfig:
         for name in ("iterations", "episodes_per_step", "references", "tasks_per_step"):
             if getattr(self, name) < 1:
                 raise RoboError(f"fit {name} is {getattr(self, name)}, expected at least 1")
+        unknown = [view for view in self.views if view not in CAMERA_ROLES]
+        if not self.views or unknown:
+            raise RoboError(
+                f"fit views {list(self.views)} must be one or more of {list(CAMERA_ROLES)}: no "
+                "reward could ask for others; `robo data import --views ROLE=VIEW` gives an "
+                "imported view such a role"
+            )
         if self.rows_per_episode < 2:
             raise RoboError(f"fit rows_per_episode is {self.rows_per_episode}, expected 2 or more")

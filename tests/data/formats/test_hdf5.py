@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from robo.data import EpisodeStore
-from robo.data.formats.common import REPEATED
-from robo.data.formats.hdf5 import SIMULATOR_STATE, Hdf5Import, export_hdf5
+from robo.data.formats.common import REPEATED, Notes, with_roles
+from robo.data.formats.hdf5 import Hdf5Import
+from robo.data.formats.hdf5_export import export_hdf5
+from robo.data.formats.hdf5_layout import SIMULATOR_STATE
 from robo.errors import StoreError
 
 h5py = pytest.importorskip("h5py")
@@ -48,7 +50,7 @@ def write_libero(path: Path, demos: int = 2, next_obs: bool = False) -> None:
             demo.attrs["num_samples"] = steps
             demo.attrs["model_file"] = "<mujoco>" + "<geom/>" * 3000 + "</mujoco>"
             demo.attrs["init_state"] = rng.normal(size=40)
-        data.attrs["total"] = 13
+        data.attrs["total"] = sum(6 + number for number in range(demos))
 
 
 def contents(path: Path) -> dict[str, Any]:
@@ -140,7 +142,94 @@ def test_what_cannot_be_held_is_named(tmp_path):
         "obs/late",
         "demo_1/extra",
         "rewards",
+        "success",
     }
+
+
+def test_what_lies_beside_the_demonstrations_is_named(tmp_path):
+    write_libero(tmp_path / "a.hdf5")
+    with h5py.File(tmp_path / "a.hdf5", "r+") as file:
+        file["mask/train"] = np.array([b"demo_0"])
+        file["mask/valid"] = np.array([b"demo_1"])
+        file["about"] = 1
+        file.attrs["author"] = "somebody"
+        file["data"].create_group("broken")  # type: ignore[union-attr]
+    notes = {note.what for note in Hdf5Import(tmp_path / "a.hdf5").notes.list()}
+    assert notes == {"mask/train", "mask/valid", "about", "@author", "data/broken"}
+
+
+@pytest.mark.parametrize(
+    ("rewards", "dones", "success", "noted"),
+    [
+        ([0, 0, 0], [0, 0, 1], False, False),
+        ([0, 0, 1], [0, 0, 1], True, False),
+        ([0, 0.4, 0.7], [0, 0, 1], True, True),
+        (None, [0, 0, 1], True, True),
+        (None, None, False, True),
+    ],
+)
+def test_success_is_that_of_the_rewards(tmp_path, rewards, dones, success, noted):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["data/demo_0/actions"] = np.zeros((3, 2))
+        for name, rows in (("rewards", rewards), ("dones", dones)):
+            if rows is not None:
+                file[f"data/demo_0/{name}"] = np.array(rows, np.float32)
+    imported = Hdf5Import(tmp_path / "a.hdf5")
+    (episode,) = imported
+    assert episode.success is success
+    assert ("success" in {note.what for note in imported.notes.list()}) is noted
+
+
+def test_a_demonstration_without_steps_is_named(tmp_path):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["data/demo_0/actions"] = np.zeros((0, 2))
+    with pytest.raises(StoreError, match=r"demo_0 of .* cannot be read: it has no steps"):
+        list(Hdf5Import(tmp_path / "a.hdf5"))
+
+
+def test_a_subset_counts_itself(tmp_path):
+    write_libero(tmp_path / "a.hdf5", demos=3)
+    first, _, last = Hdf5Import(tmp_path / "a.hdf5")
+    assert export_hdf5([first, last], tmp_path / "b.hdf5") == []
+    with h5py.File(tmp_path / "b.hdf5") as file:
+        data: Any = file["data"]
+        assert list(data) == ["demo_0", "demo_2"]
+        assert data.attrs["total"] == 6 + 8 and data.attrs["num_demos"] == 2
+
+
+def test_merged_files_keep_every_demonstration_and_name_what_differs(tmp_path, make_episode):
+    write_libero(tmp_path / "a.hdf5")
+    write_libero(tmp_path / "b.hdf5")
+    with h5py.File(tmp_path / "b.hdf5", "r+") as file:
+        data: Any = file["data"]
+        data.attrs["problem_info"] = json.dumps({"language_instruction": "shut it"})
+        data.move("demo_1", "demo_3")
+    # demo_3 of the second file is what a name by number would be taken for.
+    episodes = [
+        *Hdf5Import(tmp_path / "b.hdf5"),
+        *Hdf5Import(tmp_path / "a.hdf5"),
+        make_episode(1),
+    ]
+    notes = export_hdf5(episodes, tmp_path / "c.hdf5")
+    assert {"data@problem_info", "names of demonstrations"} <= {note.what for note in notes}
+    with h5py.File(tmp_path / "c.hdf5") as file:
+        data = file["data"]
+        assert len(data) == 5 and data.attrs["total"] == 6 + 7 + 6 + 7 + 12
+        assert "shut it" in data.attrs["problem_info"]
+    actions = {episode.action.tobytes() for episode in Hdf5Import(tmp_path / "c.hdf5")}
+    assert len(actions) == 3  # the two files hold the same numbers
+
+
+def test_views_get_roles_and_go_back_under_their_names(tmp_path):
+    write_libero(tmp_path / "a.hdf5")
+    imported = Hdf5Import(tmp_path / "a.hdf5")
+    notes = Notes()
+    views = {"side": "agentview_rgb", "front": "wrist"}
+    given = [with_roles(episode, views, notes) for episode in imported]
+    assert [list(episode.frames) for episode in given] == [["side", "front"]] * 2
+    assert notes.list() == []
+    export_hdf5(given, tmp_path / "b.hdf5")
+    assert_same(tmp_path / "a.hdf5", tmp_path / "b.hdf5")
 
 
 def test_other_files_are_refused(tmp_path):

@@ -13,6 +13,7 @@ from robo.rewards.grm.fit import FitConfig, fit_grm
 from robo.rewards.grm.labels import LabelConfig
 from robo.rewards.grm.pairs import PairConfig
 from robo.rewards.grm.score import reversed_progress, score_episode, score_store, summarise
+from robo.rollout import CameraSchedule
 
 QUICK = FitConfig(iterations=3, episodes_per_step=4, rows_per_episode=4, pairs=PairConfig(pairs=64))
 
@@ -124,6 +125,10 @@ def test_bad_stores_are_refused_in_one_sentence(episodes):
         fit_grm(episodes, replace(QUICK, height=64))
     with pytest.raises(RoboError, match="iterations"):
         FitConfig(iterations=0)
+    with pytest.raises(RoboError, match=r"fit views .'top'. must be one or more of"):
+        FitConfig(views=("top",))
+    with pytest.raises(RoboError, match=r"camera views .'top'. must be one or more of"):
+        CameraSchedule(("top",))
     with pytest.raises(StoreError, match="no camera frames"):
         grm, _ = fit_grm(episodes, QUICK)
         score_episode(grm, replace(demo, frames={}))
