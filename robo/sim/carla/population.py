@@ -102,7 +102,7 @@ class Population:
         walkers = self._spawn(generator, self._people, places, pedestrians, True)
         self._ids += walkers
         if self._controller is not None:
-            self._add_controllers(walkers, seed)
+            self._add_controllers(self._controller, walkers, seed)
 
     def _spawn(
         self,
@@ -143,7 +143,7 @@ class Population:
             [carla.command.SetAutopilot(actor, True, port) for actor in self._ids]
         )
 
-    def _add_controllers(self, walkers: list[int], seed: int) -> None:
+    def _add_controllers(self, blueprint: Any, walkers: list[int], seed: int) -> None:
         """One for each pedestrian and a place to go to, where the server has a mesh for it."""
         world = self._connection.world
         with self._connection.calls():
@@ -152,8 +152,7 @@ class Population:
         if None in ways:
             return
         commands = [
-            carla.command.SpawnActor(self._controller, carla.Transform(), walker)
-            for walker in walkers
+            carla.command.SpawnActor(blueprint, carla.Transform(), walker) for walker in walkers
         ]
         ids = self._connection.batch(commands)
         self._ways = {id: way for id, way in zip(ids, ways, strict=True) if id}
@@ -167,7 +166,9 @@ class Population:
         if not self._ways:
             return
         with self._connection.calls():
-            for controller in self._connection.world.get_actors(list(self._ways)):
+            # The client's type stubs take every actor for a plain one.
+            controllers: Any = self._connection.world.get_actors(list(self._ways))
+            for controller in controllers:
                 controller.start()
                 self._controllers.append(controller)
                 controller.go_to_location(self._ways[controller.id])
