@@ -125,6 +125,17 @@ def server_kind(task: str) -> str:
     return task.split("/")[0]
 
 
+def with_server(result: dict[str, Any]) -> dict[str, Any]:
+    """A training's result whose ``backend`` is the server that drove, where one did.
+
+    What stepped the environments is then ``vector_backend``. Results of other tasks stay.
+    """
+    server = server_kind(result["task"])
+    if server not in ("carla", "carla-standin"):
+        return result
+    return {**result, "vector_backend": result["backend"], "backend": server}
+
+
 def _policy(run: Path | None, train: TrainConfig, env: VectorEnvironment) -> Policy:
     from robo.policies.policy_files import load_policy, make_policy
     from robo.policies.run_folder import find_policy
@@ -174,7 +185,7 @@ def driving_video(config: DriveConfig, run: Path, train: TrainConfig, path: Path
     from robo.sim.registry import make_vec
 
     seeds = parse_seeds(config.seeds)[:1]
-    env = make_vec(config.task, 1, **config.options)
+    env = make_vec(config.task, 1, **{**config.options, "rendering": True})
     reward = make_reward(train.reward, train.ppo.gamma, train.ppo.timeout)
     # A reward that looks is shown the shape of image that it learns from.
     shape = (288, 288 if reward.camera is not None else 384)

@@ -39,6 +39,7 @@ class Train:
         Raises:
             RoboError: unknown task, parts that do not fit, damaged checkpoints, full disk.
         """
+        from robo.commands.driving import with_server
         from robo.policies.launcher import run_in_processes, train_rank
 
         callbacks: tuple[Any, ...] = ()
@@ -48,5 +49,7 @@ class Train:
             callbacks = (TrainingVideos(self.videos_every),)
         arguments = (self.config, self.out, self.resume, not self.quiet, callbacks)
         if self.processes.several:
-            return run_in_processes(self.processes, train_rank, *arguments)
-        return train_rank(*arguments)
+            result = run_in_processes(self.processes, train_rank, *arguments)
+        else:
+            result = train_rank(*arguments)
+        return with_server(result)

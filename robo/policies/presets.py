@@ -96,6 +96,15 @@ _CARL_PPO = PPOConfig(
     adam_epsilon=1e-5,
 )
 
+_CARL_OPTIONS: dict[str, bool | int | float | str] = {
+    "traffic_manager": True,
+    "rendering": False,  # the bird's-eye view comes from the map: no graphics card is needed
+    "time_limit": 1200.0,
+    "route_min_length": 900.0,
+    "route_max_length": 1100.0,
+}
+"""CaRL's episodes: routes of about 1000 m, 20 minutes for each, traffic by the TrafficManager."""
+
 CARL = Preset(
     task="carla/Town01",
     num_envs=128,
@@ -103,9 +112,13 @@ CARL = Preset(
     total_steps=300_000_000,
     solved_at=math.inf,
     network=NetworkConfig(kind="carl", distribution="beta", precision="bfloat16"),
-    ppo=_CARL_PPO,
+    ppo=replace(_CARL_PPO, timeout="keep"),  # every end is one, as in CaRL
+    options=_CARL_OPTIONS,
 )
-"""CaRL v1.0: 65,536 steps per update, over all ranks (8 GPUs of 16 environments each)."""
+"""CaRL v1.0: 65,536 steps per update, over all ranks (8 GPUs of 16 environments each).
+
+All environments drive one town, where CaRL's are spread over eight.
+"""
 
 CARL_TINY = Preset(
     task="carla/Town01",
@@ -114,9 +127,10 @@ CARL_TINY = Preset(
     total_steps=10_000_000,
     solved_at=math.inf,
     network=NetworkConfig(kind="carl", distribution="beta", precision="bfloat16"),
-    ppo=replace(_CARL_PPO, minibatch_size=1024, chunk_size=512),
+    ppo=replace(_CARL_PPO, minibatch_size=1024, chunk_size=512, timeout="keep"),
+    options=_CARL_OPTIONS,
 )
-"""CaRL's ablations: 4,096 steps per update on one GPU."""
+"""CaRL's ablations: 4,096 steps per update on one GPU; one town, where CaRL drives eight."""
 
 CARL_SMOKE = Preset(
     task="carla-standin/All",

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
+import tyro
 
 from robo import doctor
 from robo.cli import main
+from robo.commands.carla_standin import CarlaStandin
 from robo.doctor import run_carla_checks
 from robo.errors import RoboError
 
@@ -55,8 +58,23 @@ def test_what_differs_is_printed(
     assert "World.tick" not in parts
     assert parts["CARLA at there:2000"]["detail"] == "1 of 2 calls do what CARLA 0.9.16 does"
     results.pop()
+    reason = "the map has no traffic lights"
+    results.append(CheckResult("TrafficLight.freeze", False, "it stands", reason, applicable=False))
+    checks = {check.part: check for check in run_carla_checks("there:2000")}
+    detail = f"1 of 1 calls do what CARLA 0.9.16 does; 1 not made, as {reason}"
+    assert checks["CARLA at there:2000"].detail == detail and len(checks) == 2
     assert main(["doctor", "--carla", "there:2000"]) == 0
     assert "The server works." in capsys.readouterr().out
+
+
+def test_the_command_that_starts_a_server_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = [CheckResult("connect", False, "a server", "nothing listens there")]
+    monkeypatch.setattr(conformance, "run_conformance_process", lambda *place, **options: nobody)
+    *_, check = run_carla_checks("127.0.0.1:2345")
+    words = shlex.split(check.mend.rpartition(": ")[2])
+    assert words[:2] == ["robo", "carla-standin"]
+    command = tyro.cli(CarlaStandin, args=words[2:])
+    assert (command.map, command.port) == ("Grid", 2345)
 
 
 @pytest.mark.slow

@@ -45,3 +45,4 @@ def test_carls_preset_is_the_published_table():
     assert carl.ppo.epochs == 3
     tiny = CARL_PRESETS["carl_tiny"]
     assert (tiny.num_envs * tiny.steps, tiny.ppo.minibatch_size) == (4096, 1024)
+    assert carl.ppo.timeout == tiny.ppo.timeout == "keep"

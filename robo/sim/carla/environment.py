@@ -16,7 +16,7 @@ from robo.sim.carla.options import STEP_SECONDS, DrivingOptions, ServerOptions
 from robo.sim.carla.route_sources import random_route, read_routes, route_through
 from robo.sim.carla.routes import Route
 from robo.sim.carla.session import Session
-from robo.sim.carla.signals import SIGNAL_NAMES, SignalStep
+from robo.sim.carla.signals import SIGNAL_NAMES, SignalStep, without_a_step
 from robo.sim.carla.supervisor import ServerLostError, Supervisor
 from robo.sim.contract import Environment
 from robo.sim.vector import check_schedule
@@ -39,8 +39,8 @@ class DrivingEnvironment(Environment):
       time limit truncates.
     * ``info["route"]`` of an episode's last step: what the route score is made of.
 
-    A server that dies or falls silent ends the episode as truncated, with the last observation
-    once more and ``info["server_lost"]``; ``reset`` goes on with a new server. Given a seed,
+    A server that dies or falls silent ends the episode as truncated, with the last observation and
+    state once more and ``info["server_lost"]``; ``reset`` goes on with a new server. Given a seed,
     episodes on the stand-in are equal bit for bit, whatever happened before.
     """
 
@@ -113,6 +113,7 @@ class DrivingEnvironment(Environment):
         if self._supervisor is not None:
             self._supervisor.count_episode()
         self._elapsed, self._over = 0, False
+        self._last_signals = without_a_step()
         info: dict[str, Any] = {
             "instruction": self.instruction,
             "initial_state": self._route_index,
@@ -235,10 +236,10 @@ class DrivingEnvironment(Environment):
     def _lost(self, reason: str) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """The last observation once more, truncated; the next server starts meanwhile."""
         self._over = True
-        signals = dict.fromkeys(self.signal_names, 0.0)
         info: dict[str, Any] = {
             "success": False,
-            "signals": signals,
+            # The route that was driven counts, and rewards meet no car at a gap of 0 m.
+            "signals": without_a_step(self._last_signals),
             "server_lost": True,
             "reason": reason,
         }
@@ -261,8 +262,18 @@ class DrivingEnvironment(Environment):
                 self._supervisor.close()
 
     def set_camera_schedule(self, schedule: CameraSchedule | None) -> None:
-        """Render ``schedule`` from the next reset on; None stops at once."""
+        """Render ``schedule`` from the next reset on; None stops at once.
+
+        Raises:
+            RoboError: a view that does not exist, or a server that is started without graphics.
+        """
         check_schedule(self.task, self.cameras, schedule)
+        blind = not (self._standin or self.server.rendering) and self._supervisor is not None
+        if schedule is not None and blind:
+            raise RoboError(
+                f"{self.task} starts CARLA without graphics (rendering=False), so that it has no "
+                "cameras; add rendering=True"
+            )
         self._pending = schedule
         if schedule is None:
             self._schedule = None

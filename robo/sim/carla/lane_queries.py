@@ -32,14 +32,16 @@ class LaneQuery:
     """Lane queries on one map."""
 
     def __init__(self, map: carla.Map) -> None:
-        """Find out whether the map has parking lanes, which cost a second query."""
+        """Find out whether the map has parking lanes and shoulders, which cost queries."""
         import carla
 
         self._map = map
         self._location = carla.Location
         self._driving, self._parking = carla.LaneType.Driving, carla.LaneType.Parking
+        self._shoulder = carla.LaneType.Shoulder
         origin = carla.Location(0.0, 0.0, 0.0)
         self._has_parking = map.get_waypoint(origin, lane_type=self._parking) is not None
+        self._has_shoulder = map.get_waypoint(origin, lane_type=self._shoulder) is not None
 
     def _nearest(
         self, ego: Ego, lane_type: carla.LaneType
@@ -80,3 +82,20 @@ class LaneQuery:
             lane_id=nearest.lane_id,
         )
         return lane, position
+
+    def shoulder(self, ego: Ego) -> LanePosition | None:
+        """The nearest shoulder, which is no lane to drive on but is road; None without any."""
+        if not self._has_shoulder:
+            return None
+        nearest, distance, yaw = self._nearest(ego, self._shoulder)
+        if nearest is None:
+            return None
+        return LanePosition(
+            distance=distance,
+            lane_width=nearest.lane_width,
+            lane_yaw=float(np.radians(yaw)),
+            ego_yaw=ego.yaw,
+            in_junction=nearest.is_junction,
+            road_id=nearest.road_id,
+            lane_id=nearest.lane_id,
+        )

@@ -145,6 +145,12 @@ class DrivingOptions:
                 f"birdseye_size {self.birdseye_size} must be at least 16 and pixels_per_metre "
                 f"{self.pixels_per_metre} positive"
             )
+        if not 0 <= self.metres_behind * self.pixels_per_metre < self.birdseye_size:
+            raise RoboError(
+                f"metres_behind {self.metres_behind:g} leaves the car out of a bird's-eye view of "
+                f"birdseye_size {self.birdseye_size} at {self.pixels_per_metre:g} pixels_per_metre;"
+                f" expected 0 <= metres_behind < {self.birdseye_size / self.pixels_per_metre:g}"
+            )
         if self.time_limit < STEP_SECONDS:
             raise RoboError(f"time_limit is {self.time_limit} s, expected at least {STEP_SECONDS}")
 

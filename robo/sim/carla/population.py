@@ -19,6 +19,7 @@ _GRID = 6.0
 """Metres between places for pedestrians."""
 _ROUTE_STRIDE = 5
 """Route points are 1 m apart; every fifth is enough to ask what lies near."""
+_CONTROLLER = "controller.ai.walker"
 _ROUNDS = 3
 """A place may be taken; others are tried so often."""
 
@@ -28,7 +29,9 @@ class Population:
 
     Everything is spawned afresh, in two calls: cheaper than moving actors one by one, and nothing
     of the last episode lives on. On the stand-in they carry ``role_name=autopilot:SEED``, on which
-    its own traffic drives them; with a TrafficManager port, the client's TrafficManager does.
+    its own traffic drives them; with a TrafficManager port, the client's TrafficManager drives the
+    vehicles. On another server each pedestrian gets a ``controller.ai.walker``, which finds its
+    ways on the server's navigation mesh; without a mesh they stand.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Population:
         pedestrians: int,
         radius: float = 0.0,
         traffic_port: int | None = None,
+        foreign: bool = False,
     ) -> None:
         """Look up blueprints and places; nothing is spawned yet.
 
@@ -46,7 +50,8 @@ class Population:
             vehicles: how many are asked for; fewer where there is no room.
             pedestrians: the same.
             radius: metres from the route within which traffic starts; 0 for anywhere.
-            traffic_port: of the TrafficManager; None leaves the traffic to the stand-in.
+            traffic_port: of the TrafficManager; None leaves the vehicles to the stand-in.
+            foreign: the server is not our stand-in, so that pedestrians need controllers.
 
         Raises:
             RoboError: traffic is asked for and the server has no blueprints for it.
@@ -69,7 +74,10 @@ class Population:
         self._walks = kept_pavements(connection.map) if pedestrians else []
         self._roads = _place_array(connection.spawn_points)
         self._pavements = _place_array(self._walks)
+        self._controller = library.find(_CONTROLLER) if foreign and pedestrians else None
         self._ids: list[int] = []
+        self._ways: dict[int, carla.Location] = {}
+        self._controllers: list[Any] = []
         self._manager: Any = None
 
     def repopulate(self, generator: np.random.Generator, route: np.ndarray) -> None:
@@ -84,12 +92,17 @@ class Population:
         seed = int(generator.integers(2**31))
         points = self._connection.spawn_points
         roads = generator.permutation(_may_start(self._roads, route, self._radius))
-        self._spawn(generator, self._cars, [points[index] for index in roads], vehicles)
+        cars = [points[index] for index in roads]
+        autopilot = self._traffic_port is None
+        self._ids = self._spawn(generator, self._cars, cars, vehicles, autopilot)
         if self._traffic_port is not None:
             self._hand_over(self._traffic_port, seed)
         walks = generator.permutation(_may_start(self._pavements, route, self._radius))
         places = [self._walks[index] for index in walks]
-        self._spawn(generator, self._people, places, pedestrians)
+        walkers = self._spawn(generator, self._people, places, pedestrians, True)
+        self._ids += walkers
+        if self._controller is not None:
+            self._add_controllers(self._controller, walkers, seed)
 
     def _spawn(
         self,
@@ -97,23 +110,27 @@ class Population:
         blueprints: list[Any],
         order: list[Any],
         count: int,
-    ) -> None:
+        autopilot: bool,
+    ) -> list[int]:
+        """Ids of ``count`` actors at the first free places; autopilot: our server moves them."""
+        found: list[int] = []
         kinds = generator.integers(max(1, len(blueprints)), size=len(order))
         seed = int(generator.integers(2**31))
         for _ in range(_ROUNDS):
             if count <= 0 or not order:
-                return
+                break
             commands = []
             for place, kind in zip(order[:count], kinds, strict=False):
                 blueprint = blueprints[kind]
                 seed += 1
-                role = f"autopilot:{seed}" if self._traffic_port is None else "traffic"
+                role = f"autopilot:{seed}" if autopilot else "traffic"
                 blueprint.set_attribute("role_name", role)
                 commands.append(carla.command.SpawnActor(blueprint, place))
             order, kinds = order[count:], kinds[count:]
             spawned = [actor for actor in self._connection.batch(commands) if actor]
-            self._ids += spawned
+            found += spawned
             count -= len(spawned)
+        return found
 
     def _hand_over(self, port: int, seed: int) -> None:
         """Let the client's TrafficManager drive the vehicles."""
@@ -126,11 +143,45 @@ class Population:
             [carla.command.SetAutopilot(actor, True, port) for actor in self._ids]
         )
 
+    def _add_controllers(self, blueprint: Any, walkers: list[int], seed: int) -> None:
+        """One for each pedestrian and a place to go to, where the server has a mesh for it."""
+        world = self._connection.world
+        with self._connection.calls():
+            world.set_pedestrians_seed(seed)
+            ways = [world.get_random_location_from_navigation() for _ in walkers]
+        if None in ways:
+            return
+        commands = [
+            carla.command.SpawnActor(blueprint, carla.Transform(), walker) for walker in walkers
+        ]
+        ids = self._connection.batch(commands)
+        self._ways = {id: way for id, way in zip(ids, ways, strict=True) if id}
+
+    def set_out(self) -> None:
+        """Send the pedestrians that have controllers on their way.
+
+        After a tick: a controller takes its pedestrian up where the client last saw it. Once it has
+        arrived it goes on to other places by itself.
+        """
+        if not self._ways:
+            return
+        with self._connection.calls():
+            # The client's type stubs take every actor for a plain one.
+            controllers: Any = self._connection.world.get_actors(list(self._ways))
+            for controller in controllers:
+                controller.start()
+                self._controllers.append(controller)
+                controller.go_to_location(self._ways[controller.id])
+
     def clear(self) -> None:
         """Destroy this episode's traffic."""
+        with self._connection.calls():
+            for controller in self._controllers:
+                controller.stop()
         if self._ids:
-            self._connection.batch([carla.command.DestroyActor(actor) for actor in self._ids])
-        self._ids = []
+            doomed = [*self._ways, *self._ids]
+            self._connection.batch([carla.command.DestroyActor(actor) for actor in doomed])
+        self._ids, self._ways, self._controllers = [], {}, []
 
     def close(self) -> None:
         """Leave the TrafficManager, which otherwise keeps its port."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import carla
@@ -32,7 +33,23 @@ DROP = 0.3
 """Metres above the road at which a car is put down: a real one would stick in the ground."""
 SETTLE = 4
 """Ticks after which wheels and pedals of the last episode are at rest."""
+_DIRT = "static.prop.dirtdebris"
 _STILL = carla.Vector3D(0.0, 0.0, 0.0)
+
+
+def others_by_kind(actors: Iterable[Any], own: int) -> dict[str, list[Any]]:
+    """Vehicles, walkers and static props by the first part of their type, sorted by id.
+
+    Args:
+        actors: of the world, with ``id`` and ``type_id``.
+        own: id of the driven car, which is left out; so is dirt on the road, as in CaRL.
+    """
+    kinds: dict[str, list[Any]] = {"vehicle": [], "walker": [], "static": []}
+    for actor in sorted(actors, key=lambda actor: actor.id):
+        kind = actor.type_id.split(".")[0]
+        if kind in kinds and actor.id != own and not actor.type_id.startswith(_DIRT):
+            kinds[kind].append(actor)
+    return kinds
 
 
 def _set_times(lights: Any, options: DrivingOptions) -> None:
@@ -59,22 +76,23 @@ class Session:
         connection: Connection,
         options: DrivingOptions,
         traffic_port: int | None = None,
-        ask_lights: bool = False,
+        foreign: bool = False,
     ) -> None:
         """Spawn the car and its collision sensor.
 
         Args:
             connection: to the server.
             options: of the environment.
-            traffic_port: of the TrafficManager; None leaves the traffic to the stand-in.
-            ask_lights: ask the server for the lights of all vehicles in each step (one call);
-                the stand-in's traffic sets none, and brake lights follow from the pedals.
+            traffic_port: of the TrafficManager; None leaves the vehicles to the stand-in.
+            foreign: the server is not our own. It is asked for the lights of all vehicles in each
+                step (one call; the stand-in's traffic sets none, and brake lights follow from the
+                pedals), and its pedestrians are sent on their way by the client.
 
         Raises:
             RoboError: the server has no such car, or no free place for it.
         """
         self.connection = connection
-        self._ask_lights = ask_lights
+        self._ask_lights = foreign
         limits = SignalConfig(delta=STEP_SECONDS, time_limit=options.time_limit)
         self.signals = SignalBuilder(connection.map, limits)
         config = BirdseyeConfig(
@@ -90,6 +108,7 @@ class Session:
             options.pedestrians,
             options.traffic_radius,
             traffic_port,
+            foreign,
         )
         self._car = self._spawn_car(options.ego)
         self._collisions = CollisionInbox(connection, self._car)
@@ -157,6 +176,7 @@ class Session:
         with self.connection.calls():
             self._car.apply_control(self._control)
             self.connection.tick()
+            self._population.set_out()
             self._find_actors()
             for _ in range(max(wait, SETTLE) - 1):
                 self.connection.tick()
@@ -179,17 +199,10 @@ class Session:
 
     def _find_actors(self) -> None:
         """Who else is there in this episode."""
-        actors = self.connection.world.get_actors()
-        kinds: dict[str, list[Any]] = {"vehicle": [], "walker": [], "static": []}
-        for actor in actors:
-            kind = actor.type_id.split(".")[0]
-            if kind in kinds and actor.id != self._car.id:
-                kinds[kind].append(actor)
+        found = others_by_kind(self.connection.world.get_actors(), self._car.id)
         readers = {
-            kind: BodyReader(
-                self.connection, sorted(found, key=lambda actor: actor.id), kind == "vehicle"
-            )
-            for kind, found in kinds.items()
+            kind: BodyReader(self.connection, actors, kind == "vehicle")
+            for kind, actors in found.items()
         }
         self._vehicles, self._walkers = readers["vehicle"], readers["walker"]
         snapshot = self.connection.world.get_snapshot()

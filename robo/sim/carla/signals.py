@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robo.sim.carla.driving_state import RED, YELLOW, Bodies, DrivingState
+from robo.sim.carla.driving_state import RED, YELLOW, Bodies, DrivingState, Ego
 from robo.sim.carla.hazards import NO_HAZARD, gap_on_route, line_crossings
 from robo.sim.carla.infractions.blocked import MAX_TIME, BlockedDetector
 from robo.sim.carla.infractions.collision import collision_signals
 from robo.sim.carla.infractions.comfort import ComfortDetector
 from robo.sim.carla.infractions.counters import PENALTY_TICKS, TickCounter
-from robo.sim.carla.infractions.off_road import OFF_ROAD_SHARE, off_road_share
-from robo.sim.carla.infractions.outside_lanes import WrongLaneDetector, is_outside
+from robo.sim.carla.infractions.off_road import is_off_road
+from robo.sim.carla.infractions.outside_lanes import LanePosition, WrongLaneDetector, is_outside
 from robo.sim.carla.infractions.red_light import RedLightDetector
 from robo.sim.carla.infractions.route_deviation import MAX_DEVIATION, deviates
 from robo.sim.carla.infractions.speed_limit import speed_limit
@@ -34,7 +35,7 @@ SIGNALS: dict[str, str] = {
     "delta_route_completion": "percentage points gained in this step",
     "outside_lanes": "0 or 1: more than half a lane and 0.5 m from any lane, or in a wrong lane",
     "wrong_lane": "0 or 1: on a lane of the opposite direction",
-    "off_road": "0 or 1: 95 % of the car's footprint are off every lane",
+    "off_road": "0 or 1: 95 % of the car's footprint are off every lane and shoulder",
     "speed": "m/s in the plane",
     "speed_limit": "m/s",
     "ttc_active": "0 or 1: a time-to-collision violation now or in the last 500 ticks",
@@ -77,6 +78,26 @@ TERMINATIONS = (
     "off_road",
 )
 """Signals that end an episode; the first that is set gives its reason."""
+
+OF_A_STEP = (
+    "delta_route_completion",
+    "steer_change",
+    "distance",
+    "collision_vehicle",
+    "collision_walker",
+    "collision_static",
+    "collision_speed",
+    *TERMINATIONS,
+)
+"""Signals of what happened in a step; the others describe the state that it led to."""
+
+
+def without_a_step(signals: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The signals where no step was made since ``signals``, or, with None, in the whole episode."""
+    if signals is None:
+        nothing = dict.fromkeys(SIGNAL_NAMES, 0.0)
+        return {**nothing, **{name: NO_HAZARD for name in SIGNAL_NAMES if name.endswith("_gap")}}
+    return {**signals, **dict.fromkeys(OF_A_STEP, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -204,20 +225,21 @@ class SignalBuilder:
         lane, position = self._lanes(state.ego)
         wrong = self._wrong_lane.update(position)
         outside = is_outside(position.distance, position.lane_width)
-        share = off_road_share(
-            position.distance,
-            position.lane_width,
-            position.ego_yaw - position.lane_yaw,
-            state.ego.extent,
-        )
         return {
             "outside_lanes": float(outside or wrong),
             "wrong_lane": float(wrong),
-            "off_road": float(share >= OFF_ROAD_SHARE),
+            "off_road": float(self._off_road(state.ego, position)),
             "lateral_offset": lane.lateral_offset,
             "lane_width": lane.lane_width,
             "in_junction": float(lane.in_junction),
         }
+
+    def _off_road(self, ego: Ego, position: LanePosition) -> bool:
+        """Off lanes and shoulders; these cost a query, made only by a car off the lanes."""
+        if not is_off_road(position, ego.extent):
+            return False
+        shoulder = self._lanes.shoulder(ego)
+        return shoulder is None or is_off_road(shoulder, ego.extent)
 
     def _gaps(self, state: DrivingState) -> dict[str, float]:
         route, progress = self.tracker.route, self.tracker.progress

@@ -234,18 +234,30 @@ class Supervisor:
         self._budget = episodes_per_server
         self._episodes = 0
         self._server: ServerProcess | None = None
+        self._came_up = False
         self.restarts = 0
 
     def server(self) -> ServerProcess:
         """The running server, started and waited for where needed.
 
+        A server that does not start is ended; the next call starts another.
+
         Raises:
-            RoboError: it does not start.
+            ServerLostError: it does not start though an earlier one of this command did, so that
+                another may have better luck; or it was killed.
+            RoboError: the first one does not start.
         """
         if self._server is None:
             self._server = ServerProcess(self._command)
             self._episodes = 0
-        self._server.wait(self._start_timeout)
+        try:
+            self._server.wait(self._start_timeout)
+        except RoboError as error:
+            self.close()
+            if self._came_up and not isinstance(error, ServerLostError):
+                raise ServerLostError(str(error)) from error
+            raise
+        self._came_up = True
         return self._server
 
     def alive(self) -> bool:

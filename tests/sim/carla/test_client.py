@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("carla")
 
+import carla
+
 import robo
 from robo.errors import RoboError
 from robo.sim.carla.supervisor import ServerProcess
@@ -37,7 +39,7 @@ def test_nobody_listens():
     environment.close()
 
 
-def test_another_version_and_a_map_that_is_not_there():
+def test_another_version_of_server_or_client(monkeypatch):
     server = ServerProcess(lambda port: [sys.executable, "-c", OLD, str(port)])
     try:
         server.wait(30.0)
@@ -45,6 +47,10 @@ def test_another_version_and_a_map_that_is_not_there():
         with pytest.raises(RoboError, match=r"server at .* is 0.9.14, expected 0.9.16") as error:
             environment.reset(seed=0)
         assert "\n" not in str(error.value)
+        monkeypatch.setattr(carla.Client, "get_client_version", lambda client: "0.9.15-dirty")
+        with pytest.raises(RoboError, match=r"client at .* is 0.9.15-dirty, expected") as error:
+            environment.reset(seed=0)
+        assert str(error.value).endswith("run `pip install carla==0.9.16`")
         environment.close()
     finally:
         server.stop()
@@ -65,7 +71,12 @@ def test_town01_where_it_is_at_hand():
     if not map.is_file():
         pytest.skip("Town01.xodr is not here")
     environment = robo.make(
-        "carla-standin/Grid", opendrive=str(map), vehicles=3, pedestrians=2, birdseye_size=32
+        "carla-standin/Grid",
+        opendrive=str(map),
+        vehicles=3,
+        pedestrians=2,
+        birdseye_size=32,
+        pixels_per_metre=0.25,
     )
     try:
         assert environment.task == "carla-standin/Town01"

@@ -127,6 +127,10 @@ def test_bad_actions_and_options_are_refused(grid):
         robo.make("carla/Town01", vehicles=0)
     with pytest.raises(RoboError, match="holds no CarlaUE4"):
         robo.make("carla/Town01", vehicles=0, carla_root="/")
+    with pytest.raises(RoboError, match=r"out of a bird's-eye view .* metres_behind < 32$"):
+        robo.make("carla-standin/Grid", birdseye_size=64)
+    with pytest.raises(RoboError, match="metres_behind -1 leaves"):
+        robo.make("carla-standin/Grid", metres_behind=-1.0)
     with pytest.raises(RoboError, match="is no file"):
         robo.make("carla-standin/Grid", opendrive="nowhere.xodr")
 
@@ -154,13 +158,22 @@ def test_a_killed_server_costs_one_episode():
     environment = robo.make("carla-standin/Grid", **options)
     try:
         environment.reset(seed=5)
-        before, *_ = environment.step(np.array([0.0, 1.0]))
+        for _ in range(12):
+            before, *_, told = environment.step(np.array([0.0, 1.0]))
         victim = environment._supervisor._server.process_id
         os.kill(victim, signal.SIGKILL)
         start = time.monotonic()
         after, reward, terminated, truncated, info = environment.step(np.array([0.0, 1.0]))
         assert truncated and not terminated and reward == 0.0
         assert info["server_lost"] is True and not info["success"]
+        signals, last = info["signals"], told["signals"]
+        assert signals.keys() == last.keys()
+        assert signals["route_completion"] == last["route_completion"] > 0.0
+        assert info["route"]["route_completion"] == last["route_completion"]
+        for name in ("speed", "speed_limit", "lane_width", "vehicle_gap", "red_light_gap"):
+            assert signals[name] == last[name] > 0.0
+        assert last["distance"] > 0.0
+        assert signals["distance"] == signals["delta_route_completion"] == 0.0
         assert all(np.array_equal(before[key], after[key]) for key in before)
         environment.reset()
         assert not environment.step(np.array([0.0, 1.0]))[4].get("server_lost")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.signal import savgol_filter
@@ -15,6 +17,7 @@ from robo.sim.carla.infractions.comfort import (
     comfort_metrics,
 )
 from robo.sim.carla.infractions.counters import TickCounter
+from robo.sim.carla.infractions.off_road import is_off_road, off_road_share
 from robo.sim.carla.infractions.outside_lanes import LanePosition, WrongLaneDetector, is_outside
 from robo.sim.carla.infractions.route_deviation import deviates
 from robo.sim.carla.infractions.speed_limit import speed_limit
@@ -94,6 +97,31 @@ def test_moving_at_the_threshold_resets_the_blocked_timer() -> None:
 def test_outside_is_beyond_half_a_lane_and_half_a_metre() -> None:
     assert not is_outside(2.25, 3.5)
     assert is_outside(2.26, 3.5)
+
+
+EXTENT = np.array([2.4, 1.0, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("distance", "share"),
+    [(0.0, 0.0), (0.75, 0.0), (1.25, 0.25), (1.75, 0.5), (2.25, 0.75), (2.75, 1.0), (9.0, 1.0)],
+)
+def test_the_share_beyond_the_edge_of_a_lane(distance, share) -> None:
+    # A lane of 3.5 m ends 1.75 m from its centre; the car beside it is 2 m wide.
+    assert off_road_share(distance, 3.5, 0.0, EXTENT) == pytest.approx(share)
+    assert off_road_share(distance, 3.5, np.pi, EXTENT) == pytest.approx(share)
+
+
+def test_a_car_across_the_lane_is_off_later() -> None:
+    # 4.8 m long: its centre is 3.65 m from the edge's inner side when 90 % are beyond.
+    assert off_road_share(1.75 + 1.92, 3.5, np.pi / 2, EXTENT) == pytest.approx(0.9)
+    assert off_road_share(1.75 + 2.4, 3.5, -np.pi / 2, EXTENT) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("beyond", "off"), [(0.89, False), (0.91, True)])
+def test_off_road_from_95_percent_on(beyond, off) -> None:
+    # 95 % of 2 m are beyond when the centre is 0.9 m past the edge.
+    assert is_off_road(replace(lane(), distance=1.75 + beyond), EXTENT) == off
 
 
 def lane(ego_yaw=0.0, lane_yaw=0.0, junction=False, road=1, lane_id=-1) -> LanePosition:

@@ -15,7 +15,8 @@ from robo.sim.carla.driving_state import (  # noqa: E402
 )
 from robo.sim.carla.hazards import NO_HAZARD, gap_on_route  # noqa: E402
 from robo.sim.carla.route_sources import random_route  # noqa: E402
-from robo.sim.carla.signals import SIGNAL_NAMES, SignalBuilder  # noqa: E402
+from robo.sim.carla.routes import Route  # noqa: E402
+from robo.sim.carla.signals import SIGNAL_NAMES, SignalBuilder, without_a_step  # noqa: E402
 from robo.sim.carla.standin.towns import TOWNS, town  # noqa: E402
 from robo.sim.carla.traffic_rules import light_stop_lines, stop_sign_lines  # noqa: E402
 
@@ -91,6 +92,66 @@ def test_leaving_the_route(city, route) -> None:
     step = builder.step(away)
     assert step.ended_by == "route_deviation" or step.signals["route_offset"] < 30.0
     assert step.signals["distance"] == pytest.approx(31.0)
+
+
+def test_leaving_the_road_ends_the_episode(city, route) -> None:
+    builder = SignalBuilder(city)
+    builder.reset(route, state_at(route, 5, builder))
+    found = {}
+    for aside in (1.0, 2.0, 15.0):
+        away = state_at(route, 5, builder)
+        aside_of = np.array([-np.sin(route.yaw[5]), np.cos(route.yaw[5])])
+        away.ego.location[:2] += aside * aside_of
+        found[aside] = builder.step(away)
+    assert not found[1.0].ended_by and not found[2.0].signals["off_road"]
+    assert found[15.0].signals["off_road"] and found[15.0].ended_by == "off_road"
+    assert builder.summary().off_road == 1
+
+
+SHOULDER = """<?xml version="1.0"?>
+<OpenDRIVE><header revMajor="1" revMinor="4" name="Shoulder"/>
+<road name="" length="200.0" id="0" junction="-1"><link/>
+<planView><geometry s="0" x="0" y="0" hdg="0" length="200.0"><line/></geometry></planView>
+<lanes><laneSection s="0"><center><lane id="0" type="none"/></center><right>
+<lane id="-1" type="driving"><width sOffset="0" a="4.0" b="0" c="0" d="0"/></lane>
+<lane id="-2" type="{}"><width sOffset="0" a="3.0" b="0" c="0" d="0"/></lane>
+</right></laneSection></lanes></road></OpenDRIVE>"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "aside", "off", "outside"),
+    [
+        ("shoulder", 2.0, False, False),
+        ("shoulder", 5.5, False, True),
+        ("shoulder", 7.8, False, True),
+        ("shoulder", 8.0, True, True),
+        ("border", 5.5, True, True),
+    ],
+)
+def test_a_shoulder_is_road_but_no_lane(kind, aside, off, outside) -> None:
+    # The lane ends 4 m from the road's centre line, the shoulder 7 m; the car is 2 m wide.
+    road = carla.Map("Shoulder", SHOULDER.format(kind))
+    points = np.stack([np.arange(0.0, 150.0), np.full(150, 2.0), np.zeros(150)], 1)
+    along = Route.from_samples(points, np.full(150, 4.0), np.zeros(150, bool))
+    builder = SignalBuilder(road)
+    builder.reset(along, state_at(along, 10, builder))
+    beside = state_at(along, 10, builder)
+    beside.ego.location[1] = aside
+    step = builder.step(beside)
+    assert (step.signals["off_road"], step.signals["outside_lanes"]) == (off, outside)
+    assert step.ended_by == ("off_road" if off else "")
+
+
+def test_without_a_step_the_state_stays() -> None:
+    nothing = without_a_step()
+    assert tuple(nothing) == SIGNAL_NAMES
+    assert nothing["walker_gap"] == nothing["red_light_gap"] == NO_HAZARD
+    assert nothing["route_completion"] == 0.0
+    found = without_a_step(dict.fromkeys(SIGNAL_NAMES, 1.0))
+    assert tuple(found) == SIGNAL_NAMES
+    kept = {name for name, value in found.items() if value == 1.0}
+    assert {"route_completion", "lane_width", "speed_limit", "vehicle_gap"} <= kept
+    assert not kept & {"delta_route_completion", "distance", "collision", "red_light", "off_road"}
 
 
 def test_gaps_see_what_is_in_the_way(city, route) -> None:

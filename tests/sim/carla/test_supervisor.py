@@ -81,7 +81,23 @@ def test_a_server_that_never_starts_is_one_sentence_and_is_ended():
         supervisor.server()
     assert not isinstance(error.value, ServerLostError) and "\n" not in str(error.value)
     assert not supervisor.alive()
+    with pytest.raises(RoboError, match=r"sleep did not open port \d+ within 0.3 s"):
+        supervisor.server()
     supervisor.close()
+
+
+def test_a_replacement_that_does_not_start_is_a_lost_server():
+    fails = [sys.executable, "-c", "import sys; sys.exit('no memory left')"]
+    commands = [listening(), lambda port: fails, listening()]
+    supervisor = Supervisor(lambda port: commands.pop(0)(port), start_timeout=20.0)
+    try:
+        supervisor.server()
+        supervisor.replace()
+        with pytest.raises(ServerLostError, match=r"exit code 1 .* said: no memory left"):
+            supervisor.server()
+        assert supervisor.server().alive() and not commands
+    finally:
+        supervisor.close()
 
 
 def test_a_server_that_ends_at_once_says_why():

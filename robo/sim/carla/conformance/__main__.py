@@ -12,7 +12,7 @@ from robo.sim.carla.conformance.runner import run_conformance
 
 
 def main() -> int:
-    """Returns 0 where every check passed, 1 where not, 2 where no server answers."""
+    """Returns 0 where nothing differs, 1 where something does, 2 where no server answers."""
     host, port, *options = sys.argv[1:]
 
     def say(message: dict[str, Any]) -> None:
@@ -30,7 +30,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     say({"done": len(results)})
-    return 0 if all(result.passed for result in results) else 1
+    return 1 if any(result.differs for result in results) else 0
 
 
 if __name__ == "__main__":

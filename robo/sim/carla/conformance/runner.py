@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robo.sim.carla.conformance.session import Check, Session, open_session
+from robo.sim.carla.conformance.session import Check, NotApplicableError, Session, open_session
 
 TIMEOUT = 600.0
 
@@ -30,11 +30,18 @@ class CheckResult:
     name: str
     """The call, as ``Class.method``."""
     passed: bool
-    """Whether it did what CARLA 0.9.16 does."""
+    """Whether it was made and did what CARLA 0.9.16 does."""
     expected: str
     """What was expected."""
     found: str
-    """What came back, or the error."""
+    """What came back, the error, or why it could not be made."""
+    applicable: bool = True
+    """Whether it could be made there: a map without traffic lights shows nothing of them."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether it was made and did something else."""
+        return self.applicable and not self.passed
 
 
 def all_checks() -> list[Check]:
@@ -74,16 +81,18 @@ def run_conformance(
             if check.changes_world and not change_world:
                 continue
             on_start(check.name)
-            results.append(_run(check, session))
+            results.append(run_check(check, session))
             on_result(results[-1])
     return results
 
 
-def _run(check: Check, session: Session) -> CheckResult:
+def run_check(check: Check, session: Session) -> CheckResult:
     """One check; whatever it raises is its result."""
     try:
         with session.cleaned_up():
             passed, found = check.function(session)
+    except NotApplicableError as reason:
+        return CheckResult(check.name, False, check.expected, str(reason), applicable=False)
     except Exception as error:
         return CheckResult(check.name, False, check.expected, f"{type(error).__name__}: {error}")
     return CheckResult(check.name, bool(passed), check.expected, str(found))

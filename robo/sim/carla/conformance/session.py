@@ -24,6 +24,10 @@ Outcome = tuple[bool, Any]
 """Whether it is as expected, and what was found."""
 
 
+class NotApplicableError(Exception):
+    """The check cannot be made here, for the reason that the exception gives."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One call of the client API and what it must do."""
@@ -33,7 +37,7 @@ class Check:
     expected: str
     """What CARLA does."""
     function: Callable[[Session], Outcome]
-    """Makes the call."""
+    """Makes the call; raises :class:`NotApplicableError` where it cannot be made."""
     changes_world: bool = False
     """Whether it ends the episode."""
 

@@ -13,7 +13,7 @@ MARGIN = 0.5
 
 @dataclass(frozen=True)
 class LanePosition:
-    """The ego against the nearest lane that one may be on (driving or parking)."""
+    """The ego against the nearest lane that one may be on (driving or parking), or shoulder."""
 
     distance: float
     """m from the lane's centre."""

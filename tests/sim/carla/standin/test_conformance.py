@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from robo.sim.carla.conformance import CheckResult, run_conformance_process
-from robo.sim.carla.conformance.runner import all_checks
+from robo.sim.carla.conformance import CheckResult, lights, run_conformance_process
+from robo.sim.carla.conformance.runner import all_checks, run_check
+from robo.sim.carla.conformance.session import open_session
 
 pytest.importorskip("carla", reason="the CARLA client is not installed")
 
 from robo.sim.carla.standin.process import start_process
 
+ROAD = """<?xml version="1.0"?>
+<OpenDRIVE><header revMajor="1" revMinor="4" name="Road"/>
+<road name="" length="100.0" id="0" junction="-1"><link/>
+<planView><geometry s="0" x="0" y="0" hdg="0" length="100.0"><line/></geometry></planView>
+<lanes><laneSection s="0"><center><lane id="0" type="none"/></center>
+<right><lane id="-1" type="driving"><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane></right>
+</laneSection></lanes></road></OpenDRIVE>"""
 FEWEST_CALLS = 60
 TIMEOUT = 120.0
 
@@ -44,8 +52,11 @@ def check(town: str | Path) -> None:
         # A race in the client itself: now and then it closes a stream's socket twice when the
         # world is reloaded, and aborts. Nothing that a server sends decides it.
         results = run(town)
-    failed = [result for result in results if not result.passed]
+    failed = [result for result in results if result.differs]
     assert not failed, "\n".join(map(str, failed))
+    # Only the town without traffic lights leaves out what they do.
+    left_out = sum(not result.applicable for result in results)
+    assert left_out == (len(lights.CHECKS) if town == "Junctions" else 0)
     assert len(results) == len(all_checks())
 
 
@@ -68,6 +79,17 @@ def test_other_towns_of_ours(town: str) -> None:
 @pytest.mark.parametrize("town", ["Town01", "Town02"])
 def test_maps_of_carla(town: str) -> None:
     check(carla_map(town))
+
+
+def test_what_cannot_be_checked_is_neither_passed_nor_failed(tmp_path: Path) -> None:
+    road = tmp_path / "Road.xodr"
+    road.write_text(ROAD)
+    with start_process(road) as server, open_session("127.0.0.1", server.port) as session:
+        results = [run_check(each, session) for each in lights.CHECKS]
+    assert len(results) > 10
+    for result in results:
+        assert not (result.applicable or result.passed or result.differs)
+        assert result.found == "the map has no traffic lights"
 
 
 def test_a_dead_server_is_a_failed_check() -> None:
