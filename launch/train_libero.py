@@ -350,7 +350,7 @@ class Watch:
     def __call__(self, iteration: Iteration) -> None:
         """See the class."""
         trainer = iteration.trainer
-        recent = [success for success, _, _ in trainer.recent]
+        recent = [success for success, *_ in trainer.recent]
         self.curve[iteration.step] = {
             "step": iteration.step,
             "minutes": trainer.seconds / 60,
