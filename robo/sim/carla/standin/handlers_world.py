@@ -25,6 +25,7 @@ def version(service: Service) -> str:
 @serves("get_episode_info")
 def get_episode_info(service: Service) -> list[Any]:
     """Episode id and where to fetch the world's state."""
+    service.settle()
     return layouts.episode_info(service.episode, service.token(WORLD_STREAM))
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 WORLD_STREAM = 1
 ASYNCHRONOUS_PERIOD = 0.05
 """Seconds of wall clock between the ticks that the server makes by itself."""
+FRESH, SETTLE = 0.5, 0.05
+"""Seconds for which an episode is new, and for which clients are then left to settle."""
 
 
 class Service:
@@ -43,6 +45,7 @@ class Service:
         self.traffic_managers: dict[int, tuple[str, int]] = {}
         self.sensors_due = False
         self.next_tick = time.monotonic()
+        self.fresh_until = 0.0
         self._pending_flags = 0
         self._last_stream = WORLD_STREAM
         self.load(town)
@@ -60,6 +63,7 @@ class Service:
         name = Maps.short(town) or self.name
         world = World(self.maps.opendrive(name), name, self.seed)
         if self.episode:
+            self.fresh_until = time.monotonic() + FRESH
             self._end_streams(list(self.sensor_streams))
             # As on a real server: clients ignore frames that go back.
             world.frame = self.world.frame + 1
@@ -86,6 +90,18 @@ class Service:
                 self.streams.end(stream)
 
     # --- Time --------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Leave a client alone that takes up a new episode, as a real server's slow load does.
+
+        The client's main thread replaces its episode as soon as it has this answer. Where its
+        other thread still handles a state then, the old episode dies after the new one has
+        subscribed, and takes that subscription along, which has the same id: the client aborts.
+        So no state is sent for a while before the answer, nor after it.
+        """
+        if time.monotonic() < self.fresh_until:
+            time.sleep(SETTLE)
+            self.next_tick = time.monotonic() + SETTLE
 
     def tick(self) -> int:
         """One step of the world; its state is on its way before this returns the frame."""

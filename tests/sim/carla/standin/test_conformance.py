@@ -23,8 +23,6 @@ ROAD = """<?xml version="1.0"?>
 <right><lane id="-1" type="driving"><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane></right>
 </laneSection></lanes></road></OpenDRIVE>"""
 FEWEST_CALLS = 60
-CLIENTS = 3
-"""Client processes that may be asked in turn; see ``died_while_reloading``."""
 RELOADS = ("reload_world", "load_world", "generate_opendrive_world")
 TIMEOUT = 120.0
 
@@ -52,20 +50,16 @@ def run(town: str | Path) -> list[CheckResult]:
 def died_while_reloading(last: CheckResult) -> bool:
     """Whether the client aborted or crashed (signal 6 or 11) as it left one world for another.
 
-    A race in the client itself: now and then it closes a stream's socket twice, or uses an episode
-    that it has let go, while its threads still read; the more often, the busier the machine is.
-    A server's answers do not decide it. Anything else that ends the client is a failure.
+    A race in the client itself, which ``Service.settle`` leaves it time to win: an old episode that
+    dies late takes the new one's subscription along. On a busy machine it may still lose.
     """
     died = "exit code -6" in last.found or "exit code -11" in last.found
-    reloading = any(call in last.name for call in RELOADS)
-    return last.differs and died and (reloading or "Bad file descriptor" in last.found)
+    return last.differs and died and any(call in last.name for call in RELOADS)
 
 
 def check(town: str | Path) -> None:
     results = run(town)
-    for _ in range(CLIENTS - 1):
-        if not died_while_reloading(results[-1]):
-            break
+    if died_while_reloading(results[-1]):
         results = run(town)
     failed = [result for result in results if result.differs]
     assert not failed, "\n".join(map(str, failed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ pytest.importorskip("carla", reason="the CARLA client is not installed")
 
 from robo.sim.carla.standin import layouts
 from robo.sim.carla.standin.process import StandinProcess, start_process
+from robo.sim.carla.standin.service import FRESH, SETTLE, WORLD_STREAM
 from tests.sim.carla.standin.raw_client import HOST, Raw, read_state, subscribe
 
 
@@ -126,6 +128,33 @@ def test_it_ticks_by_itself_in_asynchronous_mode(server: StandinProcess, raw: Ra
         while read_state(connection)[0] < first + 20:
             pass
         assert 0.5 < time.perf_counter() - began < 10.0
+
+
+def test_a_client_that_takes_up_a_new_episode_is_left_alone(
+    server: StandinProcess, raw: Raw
+) -> None:
+    """Else the real client may drop the new episode's subscription with the old one's, and die."""
+    raw.value("set_episode_settings", layouts.EpisodeSettings().message())
+    with subscribe(server.stream_port, WORLD_STREAM) as stream:
+        for _ in range(3):  # it ticks by itself
+            read_state(stream)
+        assert raw.call("load_new_episode", "", True, 0) == layouts.VOID
+        began = time.monotonic()
+        raw.value("get_episode_info")
+        answered = time.monotonic()
+        assert answered - began >= SETTLE
+        stream.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while stream.recv(1 << 20):  # what was sent before the pause
+                pass
+        stream.setblocking(True)
+        read_state(stream)
+        assert time.monotonic() - answered >= 0.8 * SETTLE
+        raw.value("get_episode_info")
+        time.sleep(FRESH)
+        began = time.monotonic()
+        raw.value("get_episode_info")
+        assert time.monotonic() - began < SETTLE
 
 
 def test_reload_begins_an_episode_and_keeps_counting_frames(raw: Raw) -> None:
