@@ -151,6 +151,7 @@ def test_domain_captions(tmp_path: Path) -> None:
     assert len(lines) + card["frames_without_caption"] == 2 * 13
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "datasets/grm_pairs.py", "--stores", str(tmp_path / "none")],

@@ -104,6 +104,7 @@ def test_rollouts_keep_final_and_reset_observations_apart() -> None:
         assert len(gap) and float(gap.min()) > 1e-4
 
 
+@pytest.mark.slow
 def test_threads_are_set_on_purpose(tmp_path: Path) -> None:
     """Torch's default of a thread per core makes small networks 10 to 30 times slower."""
     script = """

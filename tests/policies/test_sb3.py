@@ -40,6 +40,7 @@ def test_missing_package_is_named() -> None:
     assert issubclass(MissingExtraError, ImportError)
 
 
+@pytest.mark.slow
 def test_snippets_of_the_page_run(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "stable_baselines3.md").read_text()
     snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

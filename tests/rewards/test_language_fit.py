@@ -129,6 +129,7 @@ def test_going_on_from_a_checkpoint(fitted, tmp_path):
     assert sizes[0] == sizes[1]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(tmp_path):
     config = dataclasses.replace(SMALL, iterations=1)
     weights = []

@@ -129,6 +129,7 @@ def test_stops_early_once_decided(tmp_path: Path) -> None:
     assert again["judged"] == 16
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_trial_and_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,7 +44,9 @@ def adversary(generator: np.random.Generator, index: int, last: np.ndarray) -> o
     return kinds[(index // 40) % len(kinds)]()
 
 
-@pytest.mark.parametrize("task", ["mujoco/Reach", "mujoco/Lift"])
+@pytest.mark.parametrize(
+    "task", ["mujoco/Reach", pytest.param("mujoco/Lift", marks=pytest.mark.slow)]
+)
 def test_the_arm_never_leaves_box_step_or_speed(task: str, make_rig) -> None:
     rig, generator = make_rig(task=task), np.random.default_rng(0)
     envelope, clock, caps = rig.envelope, rig.clock, rig.envelope.capabilities

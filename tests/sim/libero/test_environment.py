@@ -59,7 +59,10 @@ def random_actions(environment: Any, count: int) -> np.ndarray:
     return np.stack([environment.action_space.sample() for _ in range(count)])
 
 
-@pytest.mark.parametrize("id", ONE_EACH)
+@pytest.mark.parametrize(
+    "id",
+    [pytest.param(i, marks=() if "spatial" in i else pytest.mark.slow) for i in ONE_EACH],
+)
 def test_task(opened: Any, id: str) -> None:
     """Two views that show something; replay after another history; exact restore."""
     environment = opened(id)

@@ -100,6 +100,7 @@ environment.renderer.frames(("front",), 16, 16)
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_printed_or_left_behind(libero: Any, tmp_path: Path) -> None:
     """An environment left open, no terminal, an empty home folder."""
     home, temporary = tmp_path / "home", tmp_path / "temporary"

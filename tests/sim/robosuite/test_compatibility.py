@@ -91,6 +91,7 @@ def run(folder: Path, *arguments: str, **variables: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_or_left_behind(robosuite: Any, tmp_path: Path) -> None:
     """An environment left open, and a CUDA device that EGL's choice does not name."""
     done = run(tmp_path, "render", CUDA_VISIBLE_DEVICES="3")

@@ -32,7 +32,10 @@ KEYFRAMES = {
 }
 
 
-@pytest.mark.parametrize("name", KEYFRAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n == "Lift" else pytest.mark.slow) for n in KEYFRAMES],
+)
 def test_an_expert_solves_its_task(robosuite: Any, name: str) -> None:
     task = f"robosuite/{name}"
     expert = make_expert(task)
@@ -46,6 +49,7 @@ def test_an_expert_solves_its_task(robosuite: Any, name: str) -> None:
         assert episode.metadata["kind"] == "demonstration"
 
 
+@pytest.mark.slow
 def test_a_noisy_expert_solves_lift_and_repeats_itself(robosuite: Any) -> None:
     env = make_vec("robosuite/Lift", 1, backend="in_process")
     runs = [

@@ -69,6 +69,7 @@ def test_saved_states_go_on_bit_for_bit(make_vec: Any) -> None:
         make_vec(2).load_state_dict(saved)
 
 
+@pytest.mark.slow
 def test_frames_are_robosuites_own(make_vec: Any, lift: Any) -> None:
     """Pixel for pixel, hence upright, at the due steps and no others."""
     schedule = CameraSchedule(("front", "side", "wrist"), 64, 64, stride=4)

@@ -12,7 +12,13 @@ from robo.policies.recorder import record_episodes
 from robo.sim.mujoco.expert import CLEAN, ExpertStyle
 
 
-@pytest.mark.parametrize("style", [CLEAN, ExpertStyle()], ids=["clean", "noisy"])
+@pytest.mark.parametrize(
+    "style",
+    [
+        pytest.param(CLEAN, id="clean"),
+        pytest.param(ExpertStyle(), id="noisy", marks=pytest.mark.slow),
+    ],
+)
 def test_the_expert_lifts(style: ExpertStyle, make_vec: Any) -> None:
     from robo.sim.experts import make_expert
 
