@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robo.media.theme import FAILURE, SUCCESS
-from robo.robots.charts import css, intervals, line_css, lines, short, svg, text
+from robo.robots.charts import brief, css, intervals, line_css, lines, svg, text
 from robo.storage import plain, write_bytes
 
 FIGURES = {
@@ -146,7 +146,7 @@ def _figures(assessed: dict[str, Any]) -> str:
     drawn = ""
     for name, low, zero in (("auc", 0.0, 0.5), ("voc_plus", -1.0, 0.0)):
         points = [
-            (short(reward, 22), f["value"], f["low"], f["high"], line_css(i))
+            (brief(reward, 22), f["value"], f["low"], f["high"], line_css(i))
             for i, (reward, r) in enumerate(assessed.items())
             if (f := r["figures"][name])["value"] is not None and f["low"] is not None
         ]

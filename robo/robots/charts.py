@@ -37,6 +37,12 @@ def short(name: str, length: int) -> str:
     return name if len(name) <= length else "…" + name[1 - length :]
 
 
+def brief(name: str, length: int) -> str:
+    """Both ends of a long name: rewards differ in their kind and in the file that they read."""
+    head = length // 2
+    return name if len(name) <= length else name[:head] + "…" + name[head + 1 - length :]
+
+
 def svg(height: int, label: str, parts: Sequence[str], width: int = WIDTH) -> str:
     """A picture of ``width`` x ``height`` that scales with the page."""
     return (
