@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # robosuite 1.5 and LIBERO's robosuite 1.4 exclude each other.
 VENV15 := .venv-robosuite15
-# lerobot wants an older PyTorch.
+# lerobot wants an older PyTorch; the SO-101 arm of its tests wants the motors' own package.
 VENV_LEROBOT := .venv-lerobot
 
 .PHONY: help install system demo test test-robosuite15 test-lerobot lint wheel soak clean
@@ -67,7 +67,7 @@ test-robosuite15: $(VENV15)/.installed system
 	$(VENV15)/bin/python -m pytest tests/sim/robosuite
 
 $(VENV_LEROBOT)/.installed:
-	$(call install_into,$(VENV_LEROBOT),lerobot==0.4.4)
+	$(call install_into,$(VENV_LEROBOT),"lerobot[feetech]==0.4.4")
 
 test-lerobot: install $(VENV_LEROBOT)/.installed
 	ROBO_LEROBOT_PYTHON=$(abspath $(VENV_LEROBOT))/bin/python \
