@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,11 +121,15 @@ def cut(path: Path) -> None:
 
 
 def flip(path: Path) -> None:
-    """Flip a bit in each of some bytes: archives are padded by up to 64 that mean nothing."""
+    """Flip one bit of what a file holds: of an archive's largest member, not of its padding."""
     content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    for place in range(max(middle - 50, 0), min(middle + 50, len(content))):
-        content[place] ^= 0x40
+    place = len(content) // 2
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            member = max(archive.infolist(), key=lambda one: one.compress_size)
+        name, extra = struct.unpack_from("<HH", content, member.header_offset + 26)
+        place = member.header_offset + 30 + name + extra + member.compress_size // 2
+    content[place] ^= 0x40
     path.write_bytes(content)
 
 

@@ -196,6 +196,7 @@ class Windows(Samples):
         kinds: dict[str, Kind] = {}
 
         def misfit(header: EpisodeHeader) -> str:
+            """What keeps an episode out; the first that fits decides which arrays there are."""
             found = {spec.name: (spec.dtype, tuple(spec.shape[1:])) for spec in header.arrays}
             if not kinds:
                 usual = [name for name in found if not name.startswith("frame")]

@@ -102,6 +102,7 @@ def test_the_error_of_a_video_is_what_a_reader_finds(tmp_path, originals):
             [np.abs(s.frames[role][:-1].astype(int) - o.frames[role][:-1]) for s, o in pairs]
         )
         assert told[role]["worst"] == apart.max() > 0
+        assert 0 < apart.mean() < 8
         assert told[role]["mean"] == pytest.approx(apart.mean(), abs=1e-4)
         words = f"{role} {told[role]['mean']:.2f} on average, {apart.max()} at most"
         assert words in next(note.why for note in notes if note.what == "pixels")
@@ -270,6 +271,7 @@ def test_we_load_what_lerobot_writes(tmp_path, images):
         in_lerobot("load", tmp_path / "set", tmp_path / "seen.npz")
         seen = np.load(tmp_path / "seen.npz")["observation.images.front"]
         assert np.abs(frames - np.moveaxis(seen, 1, -1) * 255).max() < 0.01
+        assert np.abs(frames.astype(int) - true["observation.images.front"]).mean() < 12
     # What came from lerobot goes back to it.
     export_lerobot(episodes, tmp_path / "again", "image", fps=10)
     in_lerobot("load", tmp_path / "again", tmp_path / "rows.npz")

@@ -19,6 +19,7 @@ def _with_light(function: LightCheck) -> Callable[[Session], Outcome]:
     """Give the function a light of the map; afterwards every light runs freely again."""
 
     def run(session: Session) -> Outcome:
+        """Make the check, where the map has a light."""
         lights = session.world.get_actors().filter("traffic.traffic_light*")
         if len(lights) == 0:
             raise NotApplicableError("the map has no traffic lights")

@@ -23,7 +23,6 @@ ROAD = """<?xml version="1.0"?>
 <right><lane id="-1" type="driving"><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane></right>
 </laneSection></lanes></road></OpenDRIVE>"""
 FEWEST_CALLS = 60
-RELOADS = ("reload_world", "load_world", "generate_opendrive_world")
 TIMEOUT = 120.0
 
 
@@ -47,26 +46,14 @@ def run(town: str | Path) -> list[CheckResult]:
     return results
 
 
-def died_while_reloading(last: CheckResult) -> bool:
-    """Whether the client aborted or crashed (signal 6 or 11) as it left one world for another.
-
-    A race in the client itself, which ``Service.settle`` leaves it time to win: an old episode that
-    dies late takes the new one's subscription along. On a busy machine it may still lose.
-    """
-    died = "exit code -6" in last.found or "exit code -11" in last.found
-    return last.differs and died and any(call in last.name for call in RELOADS)
-
-
-def check(town: str | Path) -> None:
+def differences(town: str | Path) -> list[str]:
+    """What the client saw that CARLA 0.9.16 does otherwise, every check made in one client."""
     results = run(town)
-    if died_while_reloading(results[-1]):
-        results = run(town)
-    failed = [result for result in results if result.differs]
-    assert not failed, "\n".join(map(str, failed))
     # Only the town without traffic lights leaves out what they do.
     left_out = sum(not result.applicable for result in results)
-    assert left_out == (len(lights.CHECKS) if town == "Junctions" else 0)
-    assert len(results) == len(all_checks())
+    assert left_out == (len(lights.CHECKS) if town == "Junctions" else 0), results[-1]
+    assert len(results) == len(all_checks()), results[-1]
+    return [str(result) for result in results if result.differs]
 
 
 def test_there_are_enough_distinct_calls() -> None:
@@ -75,19 +62,19 @@ def test_there_are_enough_distinct_calls() -> None:
 
 
 def test_grid() -> None:
-    check("Grid")
+    assert differences("Grid") == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("town", ["Junctions", "Multilane"])
 def test_other_towns_of_ours(town: str) -> None:
-    check(town)
+    assert differences(town) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("town", ["Town01", "Town02"])
 def test_maps_of_carla(town: str) -> None:
-    check(carla_map(town))
+    assert differences(carla_map(town)) == []
 
 
 def test_what_cannot_be_checked_is_neither_passed_nor_failed(tmp_path: Path) -> None:

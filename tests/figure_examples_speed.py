@@ -1,0 +1,107 @@
+"""Results of how fast models answer and learn, and what the tables made of them must hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SPEED_EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "grm_throughput_gpu": (
+        {
+            "rows": [
+                {"name": "compact, 1 frames a call", "pairs_per_second": 523.2},
+                {
+                    "name": "3b, 32 pairs",
+                    "pairs_per_second": 53.04,
+                    "operations_per_pair": 8.8e12,
+                    "utilisation": 0.473,
+                },
+            ],
+            "machine": {"cpu": "some CPU", "device": "some GPU"},
+        },
+        ("| 3b, 32 pairs | 53.0 | 8.8 | 47% |", "| 523.2 |  |  |", "device some GPU"),
+    ),
+    "grm_throughput": (
+        {
+            "rows": [
+                {
+                    "name": "compact, 8 frames a call",
+                    "pairs_per_second": 6300.4,
+                    "ratio_to_a_call_per_step": 14.26,
+                    "ratio_to_our_scorer_a_frame_at_a_time": 2.5,
+                },
+                {"name": "tiny, 2 pairs, caching on", "pairs_per_second": 9.0},
+            ],
+            "machine": {"cpu": "some CPU", "device": "cpu"},
+        },
+        ("| compact, 8 frames a call | 6,300 | 14.3 x | 2.5 x |", "some CPU"),
+    ),
+    "language_goal_throughput": (
+        {
+            "rows": [
+                {
+                    "name": "ViT-B-32, cpu, bf16, batch 64",
+                    "ours": 18.9,
+                    "peers": {"one frame per step, as released": 6.1, "one frame per step": 11.8},
+                    "ratio_to_released": 3.09,
+                    "least_cosine_to_fp32": 0.99987,
+                }
+            ],
+            "machine": {"cpu": "some CPU", "device": "cpu"},
+        },
+        ("| ViT-B-32, cpu, bf16, batch 64 | 18.9 | 6.1 | 11.8 | 3.09 x | 0.99987 |", "some CPU"),
+    ),
+    "language_goal_throughput_gpu": (
+        {
+            "rows": [
+                {
+                    "name": "ViT-bigG-14",
+                    "ours": 521.0,
+                    "peers": {"one frame per step": 88.8},
+                    "ratio_to_best": 5.87,
+                    "utilisation": 0.51,
+                }
+            ],
+            "machine": {"cpu": "some CPU", "device": "some GPU"},
+        },
+        ("| ViT-bigG-14 | 521 | 89 | 5.9 x | 51% |", "device some GPU"),
+    ),
+    "video_encoder_speed": (
+        {
+            "shape": "vit-g",
+            "batch": 2,
+            "clips_per_second": 3.688,
+            "tflops": 419.8,
+            "utilisation": 0.424,
+            "machine": {"cpu": "some CPU", "device": "some GPU"},
+        },
+        ("| V-JEPA 2, vit-g, 2 clips a pass | 3.69 | 420 | 42% |",),
+    ),
+    "carl_network_gpu": (
+        {
+            "rows": [
+                {
+                    "name": "4096 transitions",
+                    "ours": 0.363,
+                    "peers": {"plain PyTorch loop": 0.572},
+                    "convolution_limit": 0.273,
+                    "of_convolution_limit": 0.752,
+                }
+            ],
+            "limit": {
+                "layers": [
+                    {
+                        "layer": 0,
+                        "pass": "both",
+                        "best": ["bfloat16", "channels_last"],
+                        "seconds": 0.0131,
+                    }
+                ]
+            },
+            "machine": {"cpu": "some CPU", "device": "some GPU"},
+        },
+        (
+            "| 4096 transitions | 363 ms | 572 ms | 273 ms | 75% |",
+            "| 0 | both | bfloat16, channels last | 13100 µs |",
+        ),
+    ),
+}
