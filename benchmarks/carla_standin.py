@@ -34,9 +34,9 @@ STEP = 0.05
 WARM_UP = 0.2
 HOST = "127.0.0.1"
 TM_PORTS = (18000, 28000)
-ATTEMPTS = 3
-PATIENCE = 120.0
-"""Seconds that one measurement may take."""
+ATTEMPTS = 8
+PATIENCE = 40.0
+"""Seconds that one measurement may take; it takes ten on a slow machine."""
 CARS = 20
 """Cars of the environment and of the bird's-eye row."""
 COME_ON = 5.0

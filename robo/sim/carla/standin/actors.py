@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from robo.sim.carla.standin.layouts import Transform6
-from robo.sim.carla.standin.layouts_streams import ACTOR_STATE
+from robo.sim.carla.standin.layouts_streams import (
+    ACTOR_STATE,
+    STATE_OFFSET,
+    VEHICLE_CONTROL,
+    VEHICLE_STATE,
+)
 
 LOCATION, ROTATION, VELOCITY, ANGULAR, ACCELERATION = (
     slice(first, first + 3) for first in range(0, 15, 3)
@@ -48,7 +54,10 @@ DRIVE = {name: column for column, name in enumerate(DRIVE_COLUMNS)}
 the box in metres; low and high: its bottom and top above the origin; direction and walk (m/s): a
 walker's command."""
 
-_STATE_BYTES = slice(5, 65)
+_STATE_BYTES = slice(5, STATE_OFFSET)
+_PEDALS = struct.Struct("=5d")
+"""The first five of :data:`DRIVE_COLUMNS`."""
+_MANUAL = STATE_OFFSET + VEHICLE_STATE.fields["manual_gear_shift"][1]  # type: ignore[index]
 
 
 @dataclass
@@ -116,6 +125,8 @@ class ActorTable:
         for before, now in zip(old, (self.state, self.drive, self.records), strict=False):
             now[: self.count] = before[: self.count]
         self._raw = self.records.view(np.uint8).reshape(capacity, ACTOR_STATE.itemsize)
+        # Single numbers are written through these: numpy takes five times as long for them.
+        self._record_bytes, self._drive_bytes = self._raw.data.cast("B"), self.drive.data.cast("B")
 
     def clear(self) -> None:
         """Forget all actors."""
@@ -143,6 +154,26 @@ class ActorTable:
         drive[DRIVE["center_x"]], drive[DRIVE["center_y"]] = cx, cy
         drive[DRIVE["radius"]] = float(np.hypot(ex, ey) + np.hypot(cx, cy))
         drive[DRIVE["low"]], drive[DRIVE["high"]] = cz - ez, cz + ez
+
+    def write_control(
+        self,
+        row: int,
+        throttle: float,
+        steer: float,
+        brake: float,
+        hand_brake: bool,
+        reverse: bool,
+        backwards: bool,
+    ) -> None:
+        """Take pedals and steer within their ranges; ``backwards``: what the gear says, too."""
+        pedals = (throttle, steer, brake, hand_brake)
+        _PEDALS.pack_into(self._drive_bytes, row * self.drive.strides[0], *pedals, backwards)
+        place = row * ACTOR_STATE.itemsize + STATE_OFFSET
+        VEHICLE_CONTROL.pack_into(self._record_bytes, place, *pedals, reverse)
+
+    def shifts_manually(self, row: int) -> bool:
+        """Whether a vehicle's gear is its client's choice."""
+        return bool(self._record_bytes[row * ACTOR_STATE.itemsize + _MANUAL])
 
     def remove(self, row: int) -> None:
         """Drop a row; rows above move down by one."""

@@ -40,14 +40,12 @@ class Commands(Episode):
 
     def _write_control(self, actor: Actor, control: VehicleControl) -> None:
         throttle, steer, brake, hand_brake, reverse, manual, gear = control
-        throttle, brake = _clip(throttle, 0.0), _clip(brake, 0.0)
-        steer = _clip(steer, -1.0)
-        drive = self.table.drive[actor.row]
-        drive[:5] = throttle, steer, brake, hand_brake, reverse or (manual and gear < 0)
-        record = self.table.records[actor.row]["vehicle"]
-        record["throttle"], record["steer"], record["brake"] = throttle, steer, brake
-        record["hand_brake"], record["reverse"] = hand_brake, reverse
-        if manual or record["manual_gear_shift"]:
+        throttle, steer, brake = _clip(throttle, 0.0), _clip(steer, -1.0), _clip(brake, 0.0)
+        backwards = bool(reverse or (manual and gear < 0))
+        row, table = actor.row, self.table
+        table.write_control(row, throttle, steer, brake, hand_brake, reverse, backwards)
+        if manual or table.shifts_manually(row):
+            record = table.records[row]["vehicle"]
             self._changed |= bool(manual != record["manual_gear_shift"])
             record["manual_gear_shift"], record["gear"] = manual, gear
 
@@ -199,4 +197,4 @@ class Commands(Episode):
 
 def _clip(value: float, low: float) -> float:
     """A pedal or steer within its range; NaN counts as released."""
-    return min(max(float(value), low), 1.0) if value == value else 0.0
+    return (low if value < low else min(value, 1.0)) if value == value else 0.0

@@ -19,22 +19,11 @@ WHEELS = 4
 @serves("apply_control_to_vehicle", "void")
 def apply_control_to_vehicle(service: Service, id: int, control: list[Any]) -> None:
     """Set pedals and steer, clipped to their ranges."""
-    throttle, steer, brake, hand_brake, reverse, manual, gear = control
+    throttle, steer, brake, _, _, _, _ = control
     if not math.isfinite(throttle + steer + brake):
         raise StandinError(f"the control is {control}, expected finite pedals and steer")
     service.actor(id, "vehicle")
-    service.world.set_vehicle_control(
-        id,
-        layouts.VehicleControl(
-            min(max(throttle, 0.0), 1.0),
-            min(max(steer, -1.0), 1.0),
-            min(max(brake, 0.0), 1.0),
-            hand_brake,
-            reverse,
-            manual,
-            gear,
-        ),
-    )
+    service.world.set_vehicle_control(id, layouts.VehicleControl._make(control))
 
 
 @serves("apply_ackermann_control_to_vehicle", "void")

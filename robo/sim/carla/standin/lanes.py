@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numba  # type: ignore[import-not-found]
 import numpy as np
 from scipy.spatial import KDTree
 
@@ -175,7 +176,6 @@ class LaneGraph:
                 near = np.isfinite(away)
                 grid[direction, near] = chosen[np.asarray(nearest)[near]]
         self.grid = grid.ravel()
-        self._limits = (self.cells - 1).astype(float)
         self._frames = np.stack((self.x, self.y, self.cos, self.sin), 1)
         ends = np.stack((self.first, self.last), 1)
         self._ends = ends[self.segment]
@@ -193,19 +193,8 @@ class LaneGraph:
         cells of 2 m and then exact along the lane, so that of two lanes side by side the wrong
         one may be found within a metre of the line between them.
         """
-        place = np.empty((len(x), 2))
-        place[:, 0], place[:, 1] = x, y
-        cell = (place - self.origin) * (1.0 / CELL)
-        np.maximum(cell, 0.0, out=cell)
-        np.minimum(cell, self._limits, out=cell)
-        turn = np.rint(yaw * (HEADINGS / (2 * math.pi))).astype(np.int64) & (HEADINGS - 1)
-        whole = cell.astype(np.int64)
-        node = self.grid.take((turn * self.cells[0] + whole[:, 0]) * self.cells[1] + whole[:, 1])
-        frame = self._frames.take(node, 0)
-        along = (place - frame[:, :2]) * frame[:, 2:4]
-        moved = node + np.rint(along[:, 0] + along[:, 1]).astype(np.int64)
-        ends = self._ends.take(node, 0)
-        return np.minimum(np.maximum(moved, ends[:, 0]), ends[:, 1])
+        tables = self.origin, self.cells, self.grid, self._frames, self._ends
+        return _nearest(x, y, yaw, *tables)
 
     def surface(self, node: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Height of the road (m, [N]) at positions beside nodes, along the lane's slope."""
@@ -258,6 +247,36 @@ class LaneGraph:
             math.degrees(self.yaw[node]),
             0.0,
         )
+
+
+@numba.njit(
+    "int64[::1](float64[:], float64[:], float64[:], float64[::1], int64[::1], int32[::1],"
+    " float64[:, ::1], int64[:, ::1])",
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
+def _nearest(
+    x: np.ndarray,
+    y: np.ndarray,
+    yaw: np.ndarray,
+    origin: np.ndarray,
+    cells: np.ndarray,
+    grid: np.ndarray,
+    frames: np.ndarray,
+    ends: np.ndarray,
+) -> np.ndarray:
+    """See :meth:`LaneGraph.nearest`; compiled, as it is asked for few vehicles in every tick."""
+    found = np.empty(len(x), np.int64)
+    for i in range(len(x)):
+        column = int(min(max((x[i] - origin[0]) / CELL, 0.0), cells[0] - 1.0))
+        row = int(min(max((y[i] - origin[1]) / CELL, 0.0), cells[1] - 1.0))
+        turn = int(np.rint(yaw[i] * (HEADINGS / (2 * math.pi)))) & (HEADINGS - 1)
+        node = np.int64(grid[(turn * cells[0] + column) * cells[1] + row])
+        along = (x[i] - frames[node, 0]) * frames[node, 2]
+        along += (y[i] - frames[node, 1]) * frames[node, 3]
+        found[i] = min(max(node + int(np.rint(along)), ends[node, 0]), ends[node, 1])
+    return found
 
 
 def _topology(carla_map: Any) -> tuple[dict[Key, Any], Iterable[tuple[Key, Key]]]:

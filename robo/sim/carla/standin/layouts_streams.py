@@ -62,6 +62,8 @@ VEHICLE_STATE = np.dtype(
     }
 )
 """Control, speed limit (km/h), and the traffic light that governs the vehicle."""
+VEHICLE_CONTROL = struct.Struct("<fff??")
+"""The first five fields of :data:`VEHICLE_STATE`."""
 
 WALKER_STATE = np.dtype(
     {
@@ -91,6 +93,9 @@ LIGHT_STATE = np.dtype(
 )
 """A traffic light: state 0 red, 1 yellow, 2 green, 3 off, 4 unknown; times in seconds."""
 
+STATE_OFFSET = 65
+"""Where ``vehicle``, ``walker`` and ``light`` begin in :data:`ACTOR_STATE`."""
+
 ACTOR_STATE = np.dtype(
     {
         "names": [
@@ -117,7 +122,7 @@ ACTOR_STATE = np.dtype(
             WALKER_STATE,
             LIGHT_STATE,
         ],
-        "offsets": [0, 4, 5, 17, 29, 41, 53, 65, 65, 65],
+        "offsets": [0, 4, 5, 17, 29, 41, 53, *(STATE_OFFSET,) * 3],
         "itemsize": 119,
     }
 )

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("numba")
+
 from robo.sim.carla.standin import dynamics
 from robo.sim.carla.standin.actors import DRIVE
 from robo.sim.carla.standin.layouts import AckermannControl

@@ -10,8 +10,9 @@ pytest.importorskip("numba")
 
 from robo.sim.carla.standin.sensors import bodies, shapes
 from robo.sim.carla.standin.sensors.ahead import compile_once, is_compiled
-from robo.sim.carla.standin.sensors.camera import NEAR, SHIFT, Camera
+from robo.sim.carla.standin.sensors.camera import NEAR, Camera
 from robo.sim.carla.standin.sensors.faces import Faces, Fixed, Moving, Shells, find
+from robo.sim.carla.standin.sensors.painting import fill
 from robo.sim.carla.standin.sensors.seen import REACH, SMALLEST, visible
 
 SIZE = 128
@@ -67,10 +68,27 @@ def test_the_same_quadrilaterals_as_one_by_one_from_far_to_near(seed: int) -> No
     owner = np.searchsorted(fixed.starts, seen.rows, side="right") - 1
     distance = np.linalg.norm(fixed.bodies[owner, :3] - camera.position, axis=1)
     assert (np.diff(distance) <= 1e-9).all()
-    for polygon, corners in zip(seen.polygons, seen.corners, strict=True):
+    for polygon, count, corners in zip(seen.polygons, seen.counts, seen.corners, strict=True):
         if corners[:, 2].min() >= NEAR:
+            assert count == 4
             spots = corners[:, :2] / corners[:, 2:] * camera.focal + camera.center[0]
-            assert np.abs(polygon / (1 << SHIFT) - spots).max() < 0.04
+            assert np.abs(polygon[:4] - spots).max() < 1e-3
+
+
+def test_what_reaches_behind_the_camera_is_cut_off() -> None:
+    # A wall beside the camera, from behind it to far before it.
+    fixed = fixed_of(np.array([[2.0, 2.0, 0.0]]))
+    camera = Camera.at((1.5, 0.5, 0.0, 0.0, 0.0, 0.0), SIZE, SIZE, 90.0)
+    seen = find(camera, fixed, nobody())
+    cut = seen.corners[:, :, 2].min(1) < NEAR
+    assert cut.any()
+    for polygon, count in zip(seen.polygons[cut], seen.counts[cut], strict=True):
+        assert 3 <= count <= 5
+        assert np.isfinite(polygon[:count]).all()
+        # At the camera's side all of it is right of the middle.
+        assert (polygon[:count, 0] > camera.center[0]).all()
+    behind = Camera.at((9.0, 2.0, 0.0, 0.0, 0.0, 0.0), SIZE, SIZE, 90.0)
+    assert not len(find(behind, fixed, nobody()).rows)
 
 
 def turned(yaw: float) -> tuple[Faces, Faces]:
@@ -121,4 +139,4 @@ def test_one_compilation_serves_all() -> None:
         fixed_of(np.ones((3, 3))).within(np.zeros(2), 9),
         nobody(),
     )
-    assert len(visible.signatures) == 1
+    assert len(visible.signatures) == len(fill.signatures) == 1

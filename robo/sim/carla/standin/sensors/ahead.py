@@ -7,10 +7,14 @@ from pathlib import Path
 
 from filelock import FileLock
 
+COMPILED = ("seen.visible", "painting.fill")
+"""What is called from Python; its helpers are within."""
+
 
 def is_compiled() -> bool:
     """Whether an earlier process left its compilation beside the code; loads nothing."""
-    return any(Path(__file__).with_name("__pycache__").glob("seen.visible-*.nbi"))
+    kept = Path(__file__).with_name("__pycache__")
+    return all(any(kept.glob(f"{name}-*.nbi")) for name in COMPILED)
 
 
 def compile_once() -> None:
@@ -29,8 +33,10 @@ def compile_once() -> None:
         from robo.sim.carla.standin.sensors.bodies import join
         from robo.sim.carla.standin.sensors.camera import Camera
         from robo.sim.carla.standin.sensors.faces import Fixed, Moving, Shells, find
+        from robo.sim.carla.standin.sensors.painting import fill
 
         nothing, nobody = np.zeros((0, 3)), join([])
         moving = Moving.at(Shells.of(nobody, nothing, nothing), np.zeros((0, 6)))
         fixed = Fixed.of(nobody, nothing, np.zeros((0, 6)))
-        find(Camera.at((0.0,) * 6, 8, 8, 90.0), fixed, moving)
+        seen = find(Camera.at((0.0,) * 6, 8, 8, 90.0), fixed, moving)
+        fill(np.zeros((8, 8), np.uint32), seen.polygons, seen.counts, np.zeros(0, np.uint32))

@@ -17,8 +17,15 @@ COARSEN = 1.7
 
 _HORIZON, _ZENITH = np.array(tags.HORIZON, float), np.array(tags.ZENITH, float)
 
-Band = tuple[int, int, np.ndarray, float]
-"""Rows from and to, and the picture of the ground that they show with its metres per pixel."""
+MAGNIFIED = 0.5
+"""Where a pixel covers at most so many of the ground's own, every other one is computed."""
+
+_MIDDLE = np.array([[2.0, 0.0, 0.5], [0.0, 2.0, 0.5], [0.0, 0.0, 1.0]])
+"""From a pixel of every other row and column to the middle of four."""
+
+Band = tuple[int, int, int, int]
+"""Rows from and to, number of the picture of the ground that they show, and the pixels, rows and
+columns, for which one is computed."""
 
 
 def colors(ground: Ground, camera: Camera) -> np.ndarray:
@@ -50,7 +57,7 @@ def _sky(rows: int, slope: float, offset: float) -> np.ndarray:
 def labels(ground: Ground, camera: Camera) -> np.ndarray:
     """Semantic tags of sky and ground, uint8 [H, W]."""
     picture = np.full((camera.height, camera.width), tags.SKY, np.uint8)
-    bands = [(0, camera.height, ground.tags, ground.resolutions[0])]
+    bands = [(0, camera.height, 0, 1)]
     _warp(ground, camera, picture, bands, tags.TERRAIN, cv2.INTER_NEAREST)
     return picture
 
@@ -69,20 +76,43 @@ def _bands(ground: Ground, camera: Camera) -> list[Band]:
     first, level = camera.horizon
     height = camera.position[2] - ground.height(*camera.position[:2])
     if not level or height <= 0.0:
-        return [(0, camera.height, ground.colors[0], ground.resolutions[0])]
-    _, slope, offset = camera.rays[2]
-    rows = np.arange(camera.height)
-    footprint = height / np.maximum(-(slope * rows + offset), 1e-6) / camera.focal
+        return [(0, camera.height, 0, 1)]
+    _, slope, offset = camera.rays[2].tolist()
+    # Cameras on level roads keep the same bands, whatever way they look.
+    view = (first, camera.height, height / camera.focal, round(slope, 12), round(offset, 9))
+    return _level_bands(ground.resolutions, *view)
+
+
+@lru_cache(maxsize=64)
+def _level_bands(
+    resolutions: tuple[float, ...],
+    first: int,
+    height: int,
+    size: float,
+    slope: float,
+    offset: float,
+) -> list[Band]:
+    """Bands below a horizon in row ``first``, the lowest rows first.
+
+    Args:
+        resolutions: metres per pixel of the pictures of the ground, finest first.
+        first: first row of ground.
+        height: rows of the camera's picture.
+        size: metres that a pixel covers at depth 1 m, times the camera's height above ground.
+        slope: what the view falls per row, at depth 1 m.
+        offset: the same in row 0.
+    """
+    footprint = size / np.maximum(-(slope * np.arange(height) + offset), 1e-6)
     bands: list[Band] = []
-    end = camera.height
-    last = len(ground.colors) - 1
-    for index, picture in enumerate(ground.colors):
-        resolution = ground.resolutions[index]
-        fits = footprint[:end] <= COARSEN * resolution
+    end, last = height, len(resolutions) - 1
+    limits = [(0, MAGNIFIED * resolutions[0], 2)]
+    limits += [(index, COARSEN * metres, 1) for index, metres in enumerate(resolutions)]
+    for index, limit, step in limits:
         # The footprint shrinks downwards, so that the rows that fit are the lowest ones.
-        start = first if index == last else max(first, end - int(fits.sum()))
+        rows = int((footprint[:end] <= limit).sum())
+        start = first if index == last else max(first, end - rows // step * step)
         if start < end:
-            bands.append((start, end, picture, resolution))
+            bands.append((start, end, index, step))
             end = start
     return bands
 
@@ -100,16 +130,20 @@ def _warp(
     height = ground.height(*camera.position[:2])
     if camera.position[2] <= height:
         return
-    for top, end, source, resolution in bands:
+    sources = ground.colors if picture.ndim == 3 else (ground.tags,)
+    for top, end, index, step in bands:
         start = max(top, first) if level else top
         if start >= end:
             continue
-        matrix = camera.ground_matrix(height, ground.origin, resolution)
+        matrix = camera.ground_matrix(height, ground.origin, ground.resolutions[index])
         matrix[:, 2] += start * matrix[:, 1]
+        if step > 1:
+            _magnify(picture[start:end], sources[index], matrix, border)
+            continue
         target = picture[start:end] if level else None
         warped = cv2.warpPerspective(
-            source,
-            matrix / np.abs(matrix).max(),
+            sources[index],
+            matrix,
             (camera.width, end - start),
             dst=target,
             flags=method | cv2.WARP_INVERSE_MAP,
@@ -124,3 +158,17 @@ def _warp(
         u, v = np.arange(camera.width), np.arange(start, end)[:, None]
         seen = ray[0] * u + ray[1] * v + ray[2] < -1e-6
         picture[start:end][seen] = warped[seen]
+
+
+def _magnify(target: np.ndarray, source: np.ndarray, matrix: np.ndarray, border: Any) -> None:
+    """Paint rows of which a pixel covers little of the source: a quarter of them, then enlarged."""
+    rows, columns = target.shape[0] // 2, (target.shape[1] + 1) // 2
+    small = cv2.warpPerspective(
+        source,
+        matrix @ _MIDDLE,
+        (columns, rows),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=border,
+    )
+    target[:] = cv2.resize(small, (2 * columns, 2 * rows))[:, : target.shape[1]]

@@ -17,8 +17,6 @@ from robo.sim.carla.standin.poses import rotation_matrix
 
 NEAR = 0.15
 """Metres in front of the camera at which everything is cut off."""
-SHIFT = 4
-"""Fractional bits of the corners that polygons are drawn with."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +68,18 @@ class Camera:
         Returns:
             The matrix, and its third row is positive where the ground is seen.
         """
-        rays = self.rays
-        height = self.position[2] - level
+        # Plain numbers: nine of them are faster without arrays.
+        rays = self.rays.tolist()
+        x, y, z = self.position.tolist()
+        height, fall = z - level, [-value for value in rays[2]]
         rows = [
-            ((self.position[axis] - origin[axis]) * -rays[2] + height * rays[axis]) / resolution
-            + 0.5 * rays[2]
-            for axis in (0, 1)
+            [
+                (aside * -down + height * ray) / resolution + 0.5 * down
+                for ray, down in zip(rays[axis], rays[2], strict=True)
+            ]
+            for axis, aside in enumerate((x - origin[0], y - origin[1]))
         ]
-        return np.array([*rows, -rays[2]])
+        return np.array([*rows, fall])
 
     @cached_property
     def horizon(self) -> tuple[int, bool]:
@@ -95,31 +97,3 @@ class Camera:
         if abs(slope_u) * self.width > 1e-6 or slope_v >= 0.0:
             return 0, False
         return min(max(math.floor(-offset / slope_v) + 1, 0), self.height), True
-
-
-def clip_near(polygon: list[list[float]]) -> list[tuple[float, float, float]]:
-    """The part of a polygon (camera coordinates) beyond :data:`NEAR`; may be empty.
-
-    Lists, as a handful of corners is faster without arrays.
-    """
-    kept: list[tuple[float, float, float]] = []
-    start_x, start_y, start = polygon[-1]
-    for x, y, depth in polygon:
-        if (start >= NEAR) != (depth >= NEAR):
-            share = (NEAR - start) / (depth - start)
-            kept.append((start_x + share * (x - start_x), start_y + share * (y - start_y), NEAR))
-        if depth >= NEAR:
-            kept.append((x, y, depth))
-        start_x, start_y, start = x, y, depth
-    return kept
-
-
-def clipped_fixed_point(camera: Camera, polygon: np.ndarray) -> np.ndarray:
-    """Fixed-point image of the part of a polygon (camera coordinates [K, 3]) beyond ``NEAR``."""
-    middle_u, middle_v = camera.center
-    focal, scale = camera.focal, 1 << SHIFT
-    corners = [
-        (round((middle_u + x * focal / z) * scale), round((middle_v + y * focal / z) * scale))
-        for x, y, z in clip_near(polygon.tolist())
-    ]
-    return np.array(corners, np.int32).reshape(-1, 2)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from robo.sim.carla.standin.sensors.bodies import Bodies, rotations
-from robo.sim.carla.standin.sensors.camera import Camera, clipped_fixed_point
+from robo.sim.carla.standin.sensors.camera import Camera
 from robo.sim.carla.standin.sensors.seen import visible
 
 CELL = 16.0
@@ -18,8 +18,10 @@ CELL = 16.0
 class Faces(NamedTuple):
     """What is to be painted, in order; K quadrilaterals or, cut off nearby, other polygons."""
 
-    polygons: list[np.ndarray]
-    """Fixed-point corners, int32 [4, 2] each (as many as are left where cut off)."""
+    polygons: np.ndarray
+    """Columns and rows of the corners in pixels, float64 [K, 5, 2]."""
+    counts: np.ndarray
+    """How many corners each has, int64 [K]."""
     rows: np.ndarray
     """Index of each: fixed quadrilaterals first, then -1 - those of the actors, int [K]."""
     corners: np.ndarray
@@ -123,15 +125,12 @@ def find(camera: Camera, fixed: Fixed, moving: Moving) -> Faces:
     lens = (camera.focal, camera.width, camera.height)
     eye = np.concatenate([camera.position, camera.axes.ravel(), lens])
     shells = moving.shells
-    spots, corners, rows, near = visible(
+    polygons, counts, corners, rows = visible(
         eye, fixed.quads, fixed.starts, fixed.bodies, shells.quads, shells.starts, moving.table
     )
-    polygons = list(spots)
-    for index in np.flatnonzero(near).tolist():
-        polygons[index] = clipped_fixed_point(camera, corners[index])
     still = rows >= 0
     rows[still] = fixed.rows[rows[still]]
-    return Faces(polygons, rows, corners)
+    return Faces(polygons, counts, rows, corners)
 
 
 def _table(bodies: Bodies, vertices: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -16,8 +16,9 @@ import numpy as np
 
 from robo.sim.carla.standin.sensors import backdrop as backdrop_module
 from robo.sim.carla.standin.sensors import bodies, faces, lidar, shapes, tags
-from robo.sim.carla.standin.sensors.camera import SHIFT, Camera
+from robo.sim.carla.standin.sensors.camera import Camera
 from robo.sim.carla.standin.sensors.ground import Ground, build
+from robo.sim.carla.standin.sensors.painting import fill
 from robo.sim.carla.standin.sensors.scenery import Thing, place
 from robo.sim.carla.standin.sensors.seen import REACH
 
@@ -73,7 +74,7 @@ class Scene:
         self._near: dict[tuple[int, int], faces.Fixed] = {}
         bright = _brightness(fixed.normals @ SUN)
         bright[fixed.glow] = 1.0
-        self._fixed_colors = _scalars(fixed.colors * bright[:, None])
+        self._fixed_colors = _pixels(fixed.colors * bright[:, None])
         lights = [i for i, actor in enumerate(signals) if actor.kind == "traffic_light"]
         self._light_actors = [signals[i] for i in lights]
         first = len(shapes.traffic_light().tags) - 3
@@ -84,8 +85,8 @@ class Scene:
         self._mobile = bodies.actor_bodies(self._movers)
         self._shells = faces.Shells.of(self._mobile, half, middle)
         self._solid = _solid(self.things, signals, poses)
-        self._fixed_tags = fixed.tags.tolist()
-        self._mobile_tags = self._mobile.tags.tolist()
+        self._fixed_tags = _labels(fixed.tags)
+        self._mobile_tags = _labels(self._mobile.tags)
 
     def _moving(self, world: Any) -> faces.Moving:
         if list(world.actors) != self._everyone:
@@ -119,18 +120,19 @@ class Scene:
         for state, first in zip(states, self._lamps, strict=True):
             for lamp in range(3):
                 color = tags.LAMPS[lamp] if state == lamp else tags.DARK_LAMPS[lamp]
-                self._fixed_colors[first + lamp] = (*map(float, color), 255.0)
+                self._fixed_colors[first + lamp] = _pixels(np.array([color]))[0]
 
-    def _colors(self, seen: faces.Faces, moving: faces.Moving) -> list[tuple[float, ...]]:
-        """Colours under the light, by the direction a quadrilateral faces."""
-        mine = -1 - seen.rows[seen.rows < 0]
+    def _colors(self, seen: faces.Faces, moving: faces.Moving) -> np.ndarray:
+        """Colours under the light, by the direction a quadrilateral faces, uint32 [K]."""
+        mobile = seen.rows < 0
+        mine = -1 - seen.rows[mobile]
         part = self._mobile
         sun = (SUN @ moving.turns).astype(np.float32)[part.owner[mine]]
         bright = _brightness(np.einsum("qi,qi->q", part.normals[mine], sun))
         bright[part.glow[mine]] = 1.0
-        own = iter(_scalars(part.colors[mine] * bright[:, None]))
-        fixed = self._fixed_colors
-        return [next(own) if row < 0 else fixed[row] for row in seen.rows.tolist()]
+        colors = self._fixed_colors.take(seen.rows, mode="clip")
+        colors[mobile] = _pixels(part.colors[mine] * bright[:, None])
+        return colors
 
     # --- Pictures ---------------------------------------------------------------------------
 
@@ -153,9 +155,7 @@ class Scene:
         seen, moving = self._find(world, camera)
         self._light_lamps(world)
         picture = backdrop_module.colors(self.ground, camera)
-        fill = cv2.fillConvexPoly
-        for polygon, color in zip(seen.polygons, self._colors(seen, moving), strict=True):
-            fill(picture, polygon, color, cv2.LINE_8, SHIFT)
+        fill(_whole(picture), seen.polygons, seen.counts, self._colors(seen, moving))
         light = _daylight(world.weather)
         if light < 0.99:
             cv2.convertScaleAbs(picture, picture, light)
@@ -172,14 +172,13 @@ class Scene:
         """
         camera = Camera.at(transform, width, height, fov)
         seen, _ = self._find(world, camera)
-        labels = backdrop_module.labels(self.ground, camera)
-        fixed, mobile = self._fixed_tags, self._mobile_tags
-        for polygon, row in zip(seen.polygons, seen.rows.tolist(), strict=True):
-            tag = fixed[row] if row >= 0 else mobile[-1 - row]
-            cv2.fillConvexPoly(labels, polygon, tag, cv2.LINE_8, SHIFT)
         picture = np.zeros((height, width, 4), np.uint8)
-        picture[..., 2] = labels
+        picture[..., 2] = backdrop_module.labels(self.ground, camera)
         picture[..., 3] = 255
+        labels = self._fixed_tags.take(seen.rows, mode="clip")
+        mobile = seen.rows < 0
+        labels[mobile] = self._mobile_tags[-1 - seen.rows[mobile]]
+        fill(_whole(picture), seen.polygons, seen.counts, labels)
         return picture
 
     def depth(
@@ -189,9 +188,8 @@ class Scene:
         camera = Camera.at(transform, width, height, fov)
         seen, _ = self._find(world, camera)
         inverse = backdrop_module.inverse_depth(self.ground, camera)
-        owner = np.zeros((height, width), np.int32)
-        for index, polygon in enumerate(seen.polygons, start=1):
-            cv2.fillConvexPoly(owner, polygon, index, cv2.LINE_8, SHIFT)
+        owner = np.zeros((height, width), np.uint32)
+        fill(owner, seen.polygons, seen.counts, np.arange(1, len(seen.rows) + 1, dtype=np.uint32))
         covered = np.flatnonzero(owner)
         if len(covered):
             corners = seen.corners
@@ -298,11 +296,23 @@ def _brightness(cosine: np.ndarray) -> np.ndarray:
     return 0.64 + 0.36 * np.clip(cosine, -0.5, 1.0)
 
 
-def _scalars(colors: np.ndarray) -> list[tuple[float, ...]]:
-    """Colours [K, 3] as OpenCV takes them."""
-    opaque = np.full((len(colors), 4), 255.0)
-    opaque[:, :3] = colors
-    return list(map(tuple, opaque.tolist()))
+def _pixels(colors: np.ndarray) -> np.ndarray:
+    """Colours [K, 3] (blue, green, red, 0 to 255) as opaque pixels, uint32 [K]."""
+    opaque = np.full((len(colors), 4), 255, np.uint8)
+    opaque[:, :3] = np.rint(colors)
+    return opaque.view("<u4")[:, 0]
+
+
+def _labels(kinds: np.ndarray) -> np.ndarray:
+    """Semantic tags [K] as pixels: red of an opaque black, uint32 [K]."""
+    opaque = np.zeros((len(kinds), 4), np.uint8)
+    opaque[:, 2], opaque[:, 3] = kinds, 255
+    return opaque.view("<u4")[:, 0]
+
+
+def _whole(picture: np.ndarray) -> np.ndarray:
+    """The same picture, a pixel [H, W, 4] as one number."""
+    return picture.view("<u4")[..., 0]
 
 
 def _daylight(weather: Sequence[float]) -> float:

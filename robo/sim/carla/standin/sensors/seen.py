@@ -26,13 +26,12 @@ import math
 import numba  # type: ignore[import-not-found]
 import numpy as np
 
-from robo.sim.carla.standin.sensors.camera import NEAR, SHIFT
+from robo.sim.carla.standin.sensors.camera import NEAR
 
 REACH = 170.0
 """Metres up to which bodies are drawn."""
 SMALLEST = 2.2
 """Apparent radius in pixels from which bodies are drawn."""
-_UNITS = float(1 << SHIFT)
 
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -56,8 +55,10 @@ def visible(
         actors: their bodies.
 
     Returns:
-        Fixed-point corners int32 [K, 4, 2], camera coordinates float32 [K, 4, 3], rows int64 [K]
-        (of ``quads``, or -1 - row of ``own``), and whether each reaches behind ``NEAR``, bool [K].
+        Columns and rows of the corners in pixels, float64 [K, 5, 2], and how many there are, int64
+        [K]: what reaches behind ``NEAR`` is cut off there, and may have five corners or none.
+        Camera coordinates of the whole quadrilaterals, float32 [K, 4, 3]; rows, int64 [K] (of
+        ``quads``, or -1 - row of ``own``).
     """
     fixed, most = len(bodies), len(quads) + len(own)
     rows, corners = np.empty(most, np.int64), np.empty((most, 12))
@@ -257,18 +258,36 @@ def _painted(
     eye: Table, order: Table, shown: Table, rows: Table, corners: Table, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Everything in order of painting, body by body; see :func:`visible`."""
-    spots, points = np.empty((count, 4, 2), np.int32), np.empty((count, 4, 3), np.float32)
-    mine, near = np.empty(count, np.int64), np.zeros(count, np.bool_)
+    polygons, points = np.empty((count, 5, 2)), np.empty((count, 4, 3), np.float32)
+    mine, amount = np.empty(count, np.int64), np.empty(count, np.int64)
     place = 0
     for body in order:
         for source in range(shown[body, 1], shown[body + 1, 1]):
             for corner in range(4):
-                for axis in range(2):
-                    spot = _spot(eye, corners, source, 3 * corner, axis)
-                    spots[place, corner, axis] = np.int32(np.rint(spot * _UNITS))
                 for axis in range(3):
                     points[place, corner, axis] = corners[source, 3 * corner + axis]
-                near[place] |= corners[source, 3 * corner + 2] < NEAR
+            amount[place] = _clip(eye, corners, source, polygons[place])
             mine[place] = rows[source]
             place += 1
-    return spots, points, mine, near
+    return polygons, amount, points, mine
+
+
+@compiled
+def _clip(eye: Table, corners: Table, source: int, polygon: Table) -> int:
+    """Write the image of what lies beyond ``NEAR``, [5, 2]; returns how many corners it has."""
+    count, before = 0, 9
+    for corner in range(0, 12, 3):
+        start, depth = corners[source, before + 2], corners[source, corner + 2]
+        if (start >= NEAR) != (depth >= NEAR):
+            share = (NEAR - start) / (depth - start)
+            for axis in range(2):
+                begin = corners[source, before + axis]
+                crossing = begin + share * (corners[source, corner + axis] - begin)
+                polygon[count, axis] = crossing * eye[12] / NEAR + 0.5 * eye[13 + axis] - 0.5
+            count += 1
+        if depth >= NEAR:
+            for axis in range(2):
+                polygon[count, axis] = _spot(eye, corners, source, corner, axis)
+            count += 1
+        before = corner
+    return count
