@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 from gymnasium import spaces
-from train_robosuite import Stages
+from stages import Stages
 
 import robo
 from robo.assess.statistics import newcombe, wilson
@@ -139,7 +139,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Run all stages; each is done once."""
-    stages = Stages(config.out, config.resume)
+    stages = Stages(config)
     collected = stages.do("collect", lambda: collect(config))
     if config.algorithm == "srpo":
         return by_groups(config, stages)

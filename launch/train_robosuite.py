@@ -12,8 +12,6 @@ is kept. It uses the parts that `robo` uses; change any of them here.
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 from gymnasium import spaces
+from stages import Stages
 
 import robo
 
@@ -46,7 +45,7 @@ from robo.rewards.grm.fit_config import FitConfig
 from robo.rewards.grm.score import score_episode
 from robo.rollout import CameraSchedule
 from robo.sim.contract import VectorEnvironment
-from robo.storage import plain, read_json, write_json
+from robo.storage import plain, write_json
 
 FAILURES = ("beside:20", "closed:20", "open:12", "wander:24")
 """Scripted failures of robosuite-batch/Lift that its GRM learns from."""
@@ -124,7 +123,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Run all stages; each is done once."""
-    stages = Stages(config.out, config.resume)
+    stages = Stages(config)
     if config.algorithm == "srpo":
         return by_groups(config, stages)
     if config.needs_demonstrations:
@@ -156,32 +155,6 @@ def main(config: Config) -> None:
         f"({low:.1%} to {high:.1%}) after {trained['steps']:,} steps, "
         f"{sum(stages.seconds.values()) / 60:.1f} minutes in all; see {config.out}"
     )
-
-
-class Stages:
-    """Runs stages once; what a finished one returned is read back with --resume."""
-
-    def __init__(self, out: Path, resume: bool) -> None:
-        """Stages of the run in ``out``.
-
-        Raises:
-            RoboError: the folder holds a run, and --resume is not given.
-        """
-        self.folder, self.seconds = out / "stages", {}
-        if self.folder.exists() and not resume:
-            raise RoboError(f"{out} holds a run; choose another --out or add --resume")
-
-    def do(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The result of stage ``name``: from its file, or from ``work``."""
-        path = self.folder / f"{name}.json"
-        if not path.exists():
-            print(f"{name} ...", flush=True)
-            start = time.perf_counter()
-            result = plain(work())
-            write_json(path, {"seconds": time.perf_counter() - start, "result": result})
-        saved = read_json(path)
-        self.seconds[name] = round(saved["seconds"], 1)
-        return saved["result"]
 
 
 def environments(config: Config, count: int, **more: Any) -> VectorEnvironment:
