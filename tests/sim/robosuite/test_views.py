@@ -38,6 +38,15 @@ def test_policy_views_are_in_the_observation(make: Any) -> None:
     environment.close()
 
 
+def test_views_of_a_command_line() -> None:
+    from robo.sim.robosuite.options import RobosuiteOptions
+
+    assert RobosuiteOptions(observation_views="front,wrist").observation_views == (  # type: ignore
+        "front",
+        "wrist",
+    )
+
+
 def test_a_view_does_not_depend_on_its_neighbours_or_the_buffer(lift: Any) -> None:
     lift.reset(seed=0)
     alone = lift.renderer.frames(("side",), 40, 56)["side"]
@@ -118,6 +127,8 @@ def test_depth_and_segmentation(make: Any) -> None:
         ({"success": "always"}, "success rule"),
         ({"segmentation": "soft"}, "segmentation"),
         ({"horizon": 0}, "at least 1"),
+        ({"horizon": "long"}, "cannot be made with {'horizon': 'long'}.*robosuite.options"),
+        ({"observation_views": "front,behind"}, r"\['behind'\] are not among"),
         ({"view_width": 0}, "at least 1"),
     ],
 )
