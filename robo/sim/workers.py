@@ -190,6 +190,12 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
             self._replace(index, isinstance(error, TimeoutError))
             return None
 
+    def _hear_all(self) -> list[Any]:
+        """The answers to what was sent to all; a loss before any episode is no replacement's."""
+        if not self._episodes:
+            return self._receive_all()
+        return [self._hear(index) for index in range(len(self._workers))]
+
     def _replace(self, index: int, silent: bool) -> None:
         """A new worker for a lost one; its episodes are to be reported as truncated."""
         old = self._workers[index]
@@ -346,7 +352,7 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
         self._rendered = schedule
         for worker in self._workers:
             self._send_frames(worker, layout)
-        self._receive_all()
+        self._hear_all()
         if old is not None:
             old.close()
         return None if self._frame_memory is None else self._frame_memory.arrays
@@ -364,7 +370,12 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
     def _load_rows(self, states: list[dict[str, Any]]) -> list[EpisodeInfo]:
         for worker in self._workers:
             worker.send("load_state_dicts", states[worker.first : worker.stop])
-        return [episode for part in self._receive_all() for episode in part]
+        parts = self._hear_all()
+        for index, worker in enumerate(self._workers):
+            while parts[index] is None:
+                mine = states[worker.first : worker.stop]
+                parts[index] = self._ask(index, "load_state_dicts", mine)
+        return [episode for part in parts for episode in part]
 
     def close_extras(self, **kwargs: Any) -> None:
         """Ask the workers to close, kill those that have not after two seconds."""
