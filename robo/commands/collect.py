@@ -24,8 +24,6 @@ class Collect:
     task: str = "mujoco/Lift"
     """Task id with a scripted expert: mujoco/Reach, mujoco/Push, mujoco/Lift, robosuite/Lift,
     robosuite/Stack, robosuite/PickPlaceCan, robosuite/Door, libero/libero_object/0 ..."""
-    options: dict[str, bool | int | float | str] = field(default_factory=dict)
-    """The simulator's own options, name and value in turn: --options profile faithful."""
     source: Literal["expert", "human"] = "expert"
     """Who demonstrates: a script, or people (robosuite/Lift: the 3 recordings of robosuite 1.4)."""
     demonstrations: int = 30
@@ -44,6 +42,8 @@ class Collect:
     """First seed; every attempt takes the next one."""
     num_envs: int | None = None
     """Environments stepped together; by default 16 of mujoco/*, 2 of others (1 to 2 GB each)."""
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
+    """The simulator's own options, name and value in turn: --options profile faithful."""
     out: Path = Path("runs/collect")
     """Run folder; the store goes to its folder episodes."""
     json: bool = False
