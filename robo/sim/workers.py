@@ -81,6 +81,7 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
             raise RoboError('worker processes need Linux or macOS; use backend="threads"')
         self._workers: list[WorkerHandle] = []
         self._shown: dict[str, np.ndarray] = {}
+        self._shown_frames: dict[str, np.ndarray] = {}
         self._rendered: CameraSchedule | None = None
         self._cuts: dict[int, Cut] = {}
         self.losses = 0
@@ -233,12 +234,11 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
 
     def _cut(self, row: int, reason: str) -> Cut:
         """What will be reported of the episode in ``row``."""
-        frames = {} if self._frame_memory is None else self._frame_memory.arrays
         return Cut(
             reason,
             {key: array[row].copy() for key, array in self._shown.items()},
             self._shown_signals[row].copy(),
-            {role: array[CURRENT, row].copy() for role, array in frames.items() if role != "due"},
+            {role: array[row].copy() for role, array in self._shown_frames.items()},
         )
 
     def _new_seed(self, row: int) -> int:
@@ -272,6 +272,10 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
         """Keep what was shown last: a dying worker may leave half of something newer."""
         self._shown = observation
         self._shown_signals = self._arrays["signals"].copy()
+        if self._frames is not None and self._frames["due"].any():
+            self._shown_frames = {
+                role: array[CURRENT].copy() for role, array in self._frames.items() if role != "due"
+            }
 
     # --- The vector contract ----------------------------------------------------------------
 
@@ -349,7 +353,7 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
         old = self._frame_memory
         layout = None if schedule is None else frame_layout(schedule, self.num_envs)
         self._frame_memory = None if layout is None else SharedArrays(layout)
-        self._rendered = schedule
+        self._rendered, self._shown_frames = schedule, {}
         for worker in self._workers:
             self._send_frames(worker, layout)
         self._hear_all()

@@ -13,6 +13,7 @@ import pytest
 import robo
 from robo.errors import RoboError
 from robo.rollout import CameraSchedule
+from robo.sim.rows import CURRENT
 from robo.sim.selection import BACKENDS
 from robo.sim.workers import MAX_LOSSES, WorkerVectorEnvironment
 
@@ -134,6 +135,7 @@ def test_frames_of_a_lost_episode_are_its_last_ones():
         action = np.full(vector.action_space.shape, 0.5, np.float32)
         last = vector.step(action)[4]["frames"].views["front"][1]
         kill(vector, 1)
+        vector._frame_memory.arrays["front"][CURRENT, 1, :16] = 0  # it died as it wrote the next
         with pytest.warns(UserWarning, match="SIGKILL"):
             frames = vector.step(action)[4]["frames"]
         mine = frames.env == 1
