@@ -82,6 +82,7 @@ def test_task(opened: Any, id: str) -> None:
     assert environment.episode_info().initial_state == 3
     assert same(run(environment, actions[8:], None), rest)
     assert set(first[1][2]) == set(environment.signal_names)
+    environment.set_camera_schedule(None)
     check_contract(environment, steps=8)
 
 
