@@ -151,9 +151,7 @@ def test_frames_of_a_lost_episode_are_its_last_ones():
 def test_a_loss_between_steps_is_met_by_another_camera_schedule():
     pytest.importorskip("mujoco")
     factories = [partial(robo.make, "mujoco/Reach")] * 2
-    vector, untouched = (
-        make(factories) for make in (WorkerVectorEnvironment, BACKENDS["in_process"])
-    )
+    vector, untouched = WorkerVectorEnvironment(factories, 2), BACKENDS["in_process"](factories)
     try:
         for each in (vector, untouched):
             each.set_camera_schedule(CameraSchedule(("front",), height=32, width=32, stride=1))
