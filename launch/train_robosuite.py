@@ -108,6 +108,8 @@ class Config:
     """The learner."""
     evaluate_every_steps: int = 20_480
     """Steps between two evaluations on the selection seeds."""
+    stop_success: float = 1.0
+    """Success rate on the selection seeds that ends training."""
     selection_seeds: str = "9000-9099"
     """Seeds that stop the run and choose the policy."""
     report_seeds: str = "5000-5099"
@@ -212,7 +214,7 @@ def by_groups(config: Config, stages: Stages) -> None:
         start_from=config.out / "cloned",
         evaluate_every_steps=config.evaluate_every_steps,
         evaluate_seeds=config.selection_seeds,
-        stop_success=1.0,
+        stop_success=config.stop_success,
     )
     camera = CameraSchedule(config.views[:1], config.size, config.size, config.stride)
     first = 105_000 + 10_000 * config.seed
@@ -259,7 +261,7 @@ def train(config: Config) -> dict[str, Any]:
         start_from=config.out / "cloned" if config.clone else None,
         evaluate_every_steps=config.evaluate_every_steps,
         evaluate_seeds=config.selection_seeds,
-        stop_success=1.0,
+        stop_success=config.stop_success,
     )
     resume = any(RunFolder(config.out).checkpoints.glob("checkpoint-*.pt"))
     arguments = (settings, config.out, resume, True)
