@@ -10,7 +10,7 @@ VENV15 := .venv-robosuite15
 # lerobot wants an older PyTorch; the SO-101 arm of its tests wants the motors' own package.
 VENV_LEROBOT := .venv-lerobot
 
-.PHONY: help install system demo test test-robosuite15 test-lerobot lint wheel soak clean
+.PHONY: help install system compiler demo test test-robosuite15 test-lerobot lint wheel soak clean
 .DELETE_ON_ERROR:
 
 help:
@@ -41,11 +41,15 @@ endef
 $(INSTALLED): pyproject.toml
 	$(call install_into,$(VENV),-e ".[dev]")
 
-$(VENV15)/.installed: pyproject.toml
+# Its installation builds evdev from source.
+$(VENV15)/.installed: pyproject.toml | compiler
 	$(call install_into,$(VENV15),-e ".[robosuite15]" pytest pytest-timeout hypothesis)
 
 system:
 	@sh tools/system_libraries.sh
+
+compiler:
+	@PYTHON=$(PYTHON) sh tools/system_libraries.sh compiler
 
 demo: install system
 	$(BIN)/robo demo --out runs/demo

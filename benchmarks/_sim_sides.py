@@ -12,8 +12,9 @@ import io
 import logging
 import multiprocessing
 import os
+import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,18 +175,38 @@ def shipped(job: Job) -> dict[str, Any]:
     """The simulator's own loop, in processes beside each other."""
     context = multiprocessing.get_context("spawn")
     together, results = context.Barrier(job.processes), context.Queue()
+    # Daemons: one that waits for another that died does not outlive this process.
     children = [
-        context.Process(target=_shipped_process, args=(job, together, results))
+        context.Process(target=_shipped_process, args=(job, together, results), daemon=True)
         for _ in range(job.processes)
     ]
     for child in children:
         child.start()
-    # A child that died answers nothing: ask with a limit.
-    parts = [results.get(timeout=600 + 10 * job.seconds) for _ in children]
+    parts = _answers(job, children, results)
     for child in children:
         child.join()
     rates = [steps / (end - start) for steps, start, end in parts]
     return {"steps_per_second": sum(rates), "steps": sum(part[0] for part in parts)}
+
+
+def _answers(job: Job, children: Sequence[Any], results: Any) -> list[tuple[int, float, float]]:
+    """One answer per child.
+
+    Raises:
+        RuntimeError: a child died, or none answers.
+    """
+    parts: list[tuple[int, float, float]] = []
+    deadline = time.monotonic() + 600 + 10 * job.seconds
+    while len(parts) < len(children):
+        try:
+            parts.append(results.get(timeout=1.0))
+        except queue.Empty:
+            died = [child.exitcode for child in children if child.exitcode]
+            if died:
+                raise RuntimeError(f"{job.task} as shipped died with exit code {died[0]}") from None
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{job.task} as shipped gives no answer") from None
+    return parts
 
 
 # --- Ours -----------------------------------------------------------------------------------

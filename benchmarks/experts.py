@@ -22,6 +22,10 @@ from robo.sim.mujoco.expert import CLEAN, ExpertStyle
 RESULT = Path(__file__).parent / "results" / "experts.json"
 ROBOSUITE = ("Lift", "Stack", "PickPlaceCan", "Door")
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
+ROBOSUITE_BAR, LIBERO_BAR = 0.90, 0.80
+"""Success rate from which a task counts as solved."""
+LIBERO_TASKS, LIBERO_SUITES = 10, 3
+"""How many LIBERO tasks are to be solved, in how many suites."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,30 @@ def runs_of(config: Config) -> list[Run]:
     return runs
 
 
+def summary_of(tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Which tasks are solved, and whether these are as many as they should be.
+
+    Args:
+        tasks: id to what :func:`evaluate` returned.
+    """
+    rates = {task: result["success_rate"] for task, result in tasks.items()}
+    usual = [f"robosuite/{name}" for name in ROBOSUITE]
+    missed = [task for task in usual if rates.get(task, 0.0) < ROBOSUITE_BAR]
+    libero = {task: rate for task, rate in rates.items() if task.startswith("libero/")}
+    solved = [task for task, rate in libero.items() if rate >= LIBERO_BAR]
+    suites = sorted({task.split("/")[1] for task in solved})
+    return {
+        "robosuite": {"bar": ROBOSUITE_BAR, "below": missed, "reached": not missed},
+        "libero": {
+            "bar": LIBERO_BAR,
+            "solved": len(solved),
+            "suites": suites,
+            "below": [task for task in libero if task not in solved],
+            "reached": len(solved) >= LIBERO_TASKS and len(suites) >= LIBERO_SUITES,
+        },
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, print, write."""
     one_thread()
@@ -109,11 +137,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     failed = execute(study, runs, evaluate, config.workers, config.minutes, report)
     results = {run.settings["task"]: study.result(run) for run in runs}
+    finished = {task: result for task, result in results.items() if result is not None}
     publish(
         {
             "machine": machine(),
             "style": asdict(config.style),
-            "tasks": {task: result for task, result in results.items() if result is not None},
+            "summary": summary_of(finished),
+            "tasks": finished,
             "missing": [task for task, result in results.items() if result is None],
         },
         config.out,

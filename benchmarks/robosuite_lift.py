@@ -132,6 +132,12 @@ def summary_of(results: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def reached(arms: dict[str, list[dict[str, Any]]]) -> bool:
+    """Whether a run shaped by a GRM came to the bar in time."""
+    shaped = arms.get("grm") or []
+    return bool(shaped) and summary_of(shaped)["solved_in_time"] >= 1
+
+
 def plot_curves(runs: list[dict[str, Any]], path: Path) -> None:
     """Success over steps, a line per run and a colour per arm."""
     import matplotlib
@@ -180,6 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "task": TASK,
             "solved": SOLVED,
             "limit_minutes": LIMIT,
+            "reached": reached(arms),
             "arms": {arm: summary_of(own) for arm, own in arms.items() if own},
             "runs": done,
             "missing": [run.name for run in study.missing(runs)],

@@ -20,25 +20,26 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
-from gymnasium import spaces
-from train_robosuite import Stages
+from pixels import seeing, view_options
+from stages import Stages
+from watch import Watch
 
 import robo
 from robo.assess.statistics import newcombe, wilson
 from robo.commands.fit import FitGRM
 from robo.data import EpisodeStore
 from robo.errors import RoboError
-from robo.policies.actor_critic import ActorCritic
 from robo.policies.behaviour_cloning import BehaviourCloningConfig, clone
 from robo.policies.evaluate import evaluate, parse_seeds
 from robo.policies.learner_config import NetworkConfig, PPOConfig
+from robo.policies.policy_files import load_policy, make_policy
 from robo.policies.recorder import PolicyActor, stream_episodes
 from robo.policies.run_folder import RunFolder, find_policy
 from robo.policies.srpo_presets import GroupSettings, group_ppo
 from robo.policies.train_config import TrainConfig
 
 # The trainer imports torch._dynamo, which must come before the first GL context.
-from robo.policies.trainer import Iteration, make_trainer
+from robo.policies.trainer import make_trainer
 from robo.rewards.config import RewardConfig
 from robo.rewards.grm.fit_config import FitConfig
 from robo.rewards.grm.labels import CEILING_KEY
@@ -46,7 +47,7 @@ from robo.rollout import CameraSchedule, Episode
 from robo.sim.contract import VectorEnvironment
 from robo.sim.experts import make_expert
 from robo.sim.mujoco.expert import ExpertStyle
-from robo.storage import plain, read_json, write_json
+from robo.storage import plain, write_json
 
 MOVED = 0.05
 """Change of a thing's distance to its target from which an attempt counts as more than a reach,
@@ -86,8 +87,12 @@ class Config:
         default_factory=lambda: BehaviourCloningConfig(epochs=1000, patience=50)
     )
     """How the policy is cloned."""
+    policy_views: tuple[str, ...] = ()
+    """Camera roles that the policy reads at every step, beside the state; none: the state alone."""
+    policy_size: int = 64
+    """Their height and width in pixels."""
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig((128, 128)))
-    """The policy and its critic."""
+    """The policy and its critic; with policy_views, a transformer in place of an mlp."""
     algorithm: Literal["ppo", "srpo"] = "ppo"
     """srpo: practise in groups from equal initial states, where failures are paid by how near
     their video came to those of successes; no GRM, no critic."""
@@ -139,7 +144,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Run all stages; each is done once."""
-    stages = Stages(config.out, config.resume)
+    stages = Stages(config)
     collected = stages.do("collect", lambda: collect(config))
     if config.algorithm == "srpo":
         return by_groups(config, stages)
@@ -183,7 +188,7 @@ def by_groups(config: Config, stages: Stages) -> None:
     from srpo_stages import GroupRun, run_stages
 
     practise, judged = parse_seeds(config.training_states), parse_seeds(config.report_states)
-    options: dict[str, Any] = {"initial_states": practise}
+    options = options_of(config, practise)
     base = TrainConfig(
         task=config.task,
         options=options,
@@ -193,7 +198,7 @@ def by_groups(config: Config, stages: Stages) -> None:
         group_seeds=f"0-{len(practise) - 1}",
         seed=config.seed,
         ppo=config.group_ppo,
-        network=config.network,
+        network=seeing(config.network, config.policy_views),
         backend="workers",
         start_from=config.out / "cloned",
         evaluate_every_steps=config.evaluate_every_steps,
@@ -205,7 +210,7 @@ def by_groups(config: Config, stages: Stages) -> None:
         config.out,
         config.out / "episodes",
         base,
-        config.network,
+        base.network,
         config.srpo,
         schedule,
         list(range(config.attempts)),
@@ -216,10 +221,16 @@ def by_groups(config: Config, stages: Stages) -> None:
     run_stages(run, stages.do)
 
 
+def options_of(config: Config, states: Sequence[int]) -> dict[str, Any]:
+    """Options of environments that begin from ``states`` alone; seed s takes the s-th."""
+    views = view_options(config.policy_views, config.policy_size)
+    return {"initial_states": list(states), **views}
+
+
 def environments(config: Config, states: Sequence[int], count: int) -> VectorEnvironment:
-    """Up to ``count`` environments that begin from ``states`` alone; seed s takes the s-th."""
-    count = min(count, len(states))
-    return robo.make_vec(config.task, count, backend="workers", initial_states=list(states))
+    """Up to ``count`` environments that begin from ``states``."""
+    count, options = min(count, len(states)), options_of(config, states)
+    return robo.make_vec(config.task, count, backend="workers", **options)
 
 
 def camera(config: Config) -> CameraSchedule:
@@ -252,9 +263,9 @@ def collect(config: Config) -> dict[str, Any]:
 
 def clone_policy(config: Config) -> dict[str, Any]:
     """A policy that imitates the demonstrations' actions, in ``out/cloned``."""
-    env = robo.make(config.task)
-    assert isinstance(env.observation_space, spaces.Dict)
-    policy = ActorCritic(env.observation_space, env.action_space, config.network, seed=config.seed)
+    env = robo.make(config.task, **view_options(config.policy_views, config.policy_size))
+    network = seeing(config.network, config.policy_views)
+    policy = make_policy(env.observation_space, env.action_space, network, seed=config.seed)
     env.close()
     with EpisodeStore(config.out / "episodes", mode="r") as store:
         fitted = clone(store, policy, config.cloning, config.seed)
@@ -264,7 +275,7 @@ def clone_policy(config: Config) -> dict[str, Any]:
 
 def judge(config: Config, folder: Path) -> dict[str, Any]:
     """Success from the report states: once by the policy's mean, and some times sampled."""
-    policy, states = ActorCritic.load(folder), parse_seeds(config.report_states)
+    policy, states = load_policy(folder), parse_seeds(config.report_states)
     env = environments(config, states, config.num_envs)
     seeds = range(len(states) * config.report_attempts)
     try:
@@ -293,7 +304,7 @@ def attempt(config: Config) -> dict[str, Any]:
     """Failures of the cloned policy from the demonstration states, into a copy of the store."""
     shutil.rmtree(config.out / "seen", ignore_errors=True)
     states = parse_seeds(config.demonstration_states)
-    actor = PolicyActor(ActorCritic.load(config.out / "cloned"), deterministic=False)
+    actor = PolicyActor(load_policy(config.out / "cloned"), deterministic=False)
     counts = {"attempts": config.attempts, "attempts_failed": 0, "attempts_labelled": 0}
     with (
         EpisodeStore(config.out / "episodes", mode="r") as demos,
@@ -337,40 +348,10 @@ def fit(config: Config) -> dict[str, Any]:
     return FitGRM(config.out / "seen", settings, out=config.out / "grm").run()
 
 
-class Watch:
-    """Callback: notes every evaluation and the training episodes, and ends PPO in time."""
-
-    def __init__(self, path: Path, minutes: float) -> None:
-        """Go on with the curve in ``path``, if there is one."""
-        self.path, self.minutes = path, minutes
-        self.curve: dict[int, dict[str, Any]] = {}
-        if path.exists():
-            self.curve = {entry["step"]: entry for entry in read_json(path)}
-
-    def __call__(self, iteration: Iteration) -> None:
-        """See the class."""
-        trainer = iteration.trainer
-        recent = [success for success, *_ in trainer.recent]
-        self.curve[iteration.step] = {
-            "step": iteration.step,
-            "minutes": trainer.seconds / 60,
-            "recent_success": sum(recent) / len(recent) if recent else None,
-        }
-        self.note(trainer.last_evaluation)
-        write_json(self.path, plain(sorted(self.curve.values(), key=lambda entry: entry["step"])))
-        if trainer.seconds >= 60 * self.minutes:
-            trainer.stopped = True
-
-    def note(self, evaluation: dict[str, Any] | None) -> None:
-        """Success on the training states."""
-        if evaluation is not None and evaluation["step"] in self.curve:
-            self.curve[evaluation["step"]]["success"] = evaluation["success_rate"]
-
-
 def train(config: Config) -> dict[str, Any]:
     """PPO from the cloned policy; environments, reward and learner as in robo.policies.trainer."""
     states = parse_seeds(config.training_states)
-    options: dict[str, Any] = {"initial_states": states}
+    options = options_of(config, states)
     settings = TrainConfig(
         task=config.task,
         options=options,
@@ -379,7 +360,7 @@ def train(config: Config) -> dict[str, Any]:
         total_steps=config.total_steps,
         seed=config.seed,
         ppo=config.ppo,
-        network=config.network,
+        network=seeing(config.network, config.policy_views),
         reward=RewardConfig(kind="grm", grm=config.out / "grm", stride=config.stride),
         backend="workers",
         start_from=config.out / "cloned",

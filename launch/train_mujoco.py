@@ -104,9 +104,9 @@ def main(config: Config) -> None:
 def by_groups(config: Config) -> None:
     """Demonstrations, cloning, video encoder, groups; see launch/srpo_stages.py."""
     from srpo_stages import GroupRun, run_stages
-    from train_robosuite import Stages
+    from stages import Stages
 
-    stages, camera = Stages(config.out, config.resume), CameraSchedule(("front",))
+    stages, camera = Stages(config), CameraSchedule(("front",))
     first = 100_000 + 10_000 * config.seed
     demonstrate = Collect(
         config.task, demonstrations=config.demonstrations, seed=first, out=config.out / "collect"

@@ -1,26 +1,26 @@
 """Train a policy on a robosuite task from camera frames: demonstrations, progress model, PPO.
 
     python launch/train_robosuite.py --out runs/robosuite-lift [--clone] [--reward success]
+    python launch/train_robosuite.py --out runs/see --task robosuite/Lift --policy-views front wrist
     python launch/train_robosuite.py --out runs/robosuite-groups --algorithm srpo
 
 reads top to bottom: scripted demonstrations and failures, a General Reward Model (GRM) fitted on
-their pixels, PPO from state on sparse success shaped by it, evaluation over seeds that training
-has not seen, and videos of the reward. Interrupt it and repeat it with --resume: what is finished
-is kept. It uses the parts that `robo` uses; change any of them here.
+their pixels, PPO from state or from pixels on sparse success shaped by it, evaluation over seeds
+that training has not seen, and videos of the reward. Interrupt it and repeat it with --resume: what
+is finished is kept. It uses the parts that `robo` uses; change any of them here.
 """
 
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from gymnasium import spaces
+from pixels import seeing, view_options
+from stages import Stages
 
 import robo
 
@@ -31,10 +31,11 @@ from robo.commands.collect import Collect
 from robo.commands.fit import FitGRM
 from robo.data import EpisodeStore
 from robo.errors import RoboError
-from robo.policies.actor_critic import ActorCritic
 from robo.policies.behaviour_cloning import clone
 from robo.policies.evaluate import evaluate, parse_seeds
 from robo.policies.launcher import ProcessConfig, run_in_processes, train_rank
+from robo.policies.learner_config import NetworkConfig
+from robo.policies.policy_files import load_policy, make_policy
 from robo.policies.ppo import PPOConfig
 from robo.policies.recorder import PolicyActor, record_episodes
 from robo.policies.run_folder import RunFolder, find_policy
@@ -46,7 +47,7 @@ from robo.rewards.grm.fit_config import FitConfig
 from robo.rewards.grm.score import score_episode
 from robo.rollout import CameraSchedule
 from robo.sim.contract import VectorEnvironment
-from robo.storage import plain, read_json, write_json
+from robo.storage import plain, write_json
 
 FAILURES = ("beside:20", "closed:20", "open:12", "wander:24")
 """Scripted failures of robosuite-batch/Lift that its GRM learns from."""
@@ -88,6 +89,13 @@ class Config:
     """Steps between two camera frames of the reward."""
     clone: bool = False
     """Start from a policy cloned from the demonstrations."""
+    policy_views: tuple[str, ...] = ()
+    """Camera roles that the policy reads at every step, beside the state; none: the state alone.
+    Not with robosuite-batch/Lift."""
+    policy_size: int = 64
+    """Their height and width in pixels."""
+    network: NetworkConfig = field(default_factory=lift_network)
+    """The policy and its critic; with policy_views, a transformer in place of an mlp."""
     num_envs: int = 64
     """Environments of all processes together."""
     steps_per_rollout: int = 80
@@ -100,6 +108,8 @@ class Config:
     """The learner."""
     evaluate_every_steps: int = 20_480
     """Steps between two evaluations on the selection seeds."""
+    stop_success: float = 1.0
+    """Success rate on the selection seeds that ends training."""
     selection_seeds: str = "9000-9099"
     """Seeds that stop the run and choose the policy."""
     report_seeds: str = "5000-5099"
@@ -117,6 +127,11 @@ class Config:
         return self.clone or (self.reward == "grm" and self.grm is None)
 
     @property
+    def all_options(self) -> dict[str, Any]:
+        """The simulator's options, the policy's views among them."""
+        return {**self.options, **view_options(self.policy_views, self.policy_size)}
+
+    @property
     def model(self) -> Path:
         """Folder of the GRM."""
         return self.grm or self.out / "grm"
@@ -124,7 +139,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Run all stages; each is done once."""
-    stages = Stages(config.out, config.resume)
+    stages = Stages(config)
     if config.algorithm == "srpo":
         return by_groups(config, stages)
     if config.needs_demonstrations:
@@ -158,35 +173,9 @@ def main(config: Config) -> None:
     )
 
 
-class Stages:
-    """Runs stages once; what a finished one returned is read back with --resume."""
-
-    def __init__(self, out: Path, resume: bool) -> None:
-        """Stages of the run in ``out``.
-
-        Raises:
-            RoboError: the folder holds a run, and --resume is not given.
-        """
-        self.folder, self.seconds = out / "stages", {}
-        if self.folder.exists() and not resume:
-            raise RoboError(f"{out} holds a run; choose another --out or add --resume")
-
-    def do(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The result of stage ``name``: from its file, or from ``work``."""
-        path = self.folder / f"{name}.json"
-        if not path.exists():
-            print(f"{name} ...", flush=True)
-            start = time.perf_counter()
-            result = plain(work())
-            write_json(path, {"seconds": time.perf_counter() - start, "result": result})
-        saved = read_json(path)
-        self.seconds[name] = round(saved["seconds"], 1)
-        return saved["result"]
-
-
 def environments(config: Config, count: int, **more: Any) -> VectorEnvironment:
     """``count`` environments of the run."""
-    options: dict[str, Any] = {**config.options, **more}
+    options: dict[str, Any] = {**config.all_options, **more}
     return robo.make_vec(config.task, count, **options)
 
 
@@ -197,6 +186,7 @@ def collect(config: Config) -> dict[str, Any]:
     usual = FAILURES if batch else ()
     return Collect(
         task=config.task,
+        options=config.all_options,
         demonstrations=config.demonstrations,
         failures=usual if config.failures is None else config.failures,
         views=config.views,
@@ -214,23 +204,24 @@ def by_groups(config: Config, stages: Stages) -> None:
     stages.do("collect", lambda: collect(replace(config, failures=())))
     base = TrainConfig(
         task=config.task,
-        options=config.options,
+        options=config.all_options,
         num_envs=config.num_envs,
         total_steps=config.total_steps,
         group_size=config.srpo.group_size,
         seed=config.seed,
         ppo=config.group_ppo,
-        network=lift_network(),
+        network=seeing(config.network, config.policy_views),
         start_from=config.out / "cloned",
         evaluate_every_steps=config.evaluate_every_steps,
         evaluate_seeds=config.selection_seeds,
-        stop_success=1.0,
+        stop_success=config.stop_success,
     )
     camera = CameraSchedule(config.views[:1], config.size, config.size, config.stride)
     first = 105_000 + 10_000 * config.seed
     attempts = list(range(first, first + config.num_envs))
     vector = partial(environments, config)
-    parts = (lift_network(), config.srpo, camera, attempts, parse_seeds(config.report_seeds))
+    network = seeing(config.network, config.policy_views)
+    parts = (network, config.srpo, camera, attempts, parse_seeds(config.report_seeds))
     store = config.out / "collect" / "episodes"
     run_stages(GroupRun(config.out, store, base, *parts, vector, vector), stages.do)
 
@@ -246,8 +237,8 @@ def clone_policy(config: Config) -> dict[str, Any]:
     env = environments(config, 1)
     observation, action = env.single_observation_space, env.single_action_space
     env.close()
-    assert isinstance(observation, spaces.Dict)
-    policy = ActorCritic(observation, action, lift_network(), seed=config.seed)
+    network = seeing(config.network, config.policy_views)
+    policy = make_policy(observation, action, network, seed=config.seed)
     with EpisodeStore(config.out / "collect" / "episodes") as store:
         fitted = clone(store, policy, seed=config.seed)  # of the successes
     policy.save(config.out / "cloned")
@@ -259,18 +250,18 @@ def train(config: Config) -> dict[str, Any]:
     shaped = RewardConfig(kind="grm", grm=config.model, stride=config.stride)
     settings = TrainConfig(
         task=config.task,
-        options=config.options,
+        options=config.all_options,
         num_envs=config.num_envs,
         steps_per_rollout=config.steps_per_rollout,
         total_steps=config.total_steps,
         seed=config.seed,
         ppo=config.ppo,
-        network=lift_network(),
+        network=seeing(config.network, config.policy_views),
         reward=shaped if config.reward == "grm" else RewardConfig(kind="success"),
         start_from=config.out / "cloned" if config.clone else None,
         evaluate_every_steps=config.evaluate_every_steps,
         evaluate_seeds=config.selection_seeds,
-        stop_success=1.0,
+        stop_success=config.stop_success,
     )
     resume = any(RunFolder(config.out).checkpoints.glob("checkpoint-*.pt"))
     arguments = (settings, config.out, resume, True)
@@ -281,7 +272,7 @@ def train(config: Config) -> dict[str, Any]:
 
 def report(config: Config) -> dict[str, Any]:
     """Evaluate over seeds that neither training nor selection has seen."""
-    policy = ActorCritic.load(find_policy(config.out))
+    policy = load_policy(find_policy(config.out))
     seeds = parse_seeds(config.report_seeds)
     env = environments(config, min(config.num_envs, len(seeds)))
     try:
@@ -297,9 +288,11 @@ def draw(config: Config, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
 
     if config.reward != "grm":
         return {"success": None, "failure": None}
-    policy, grm = ActorCritic.load(find_policy(config.out)), CompactGRM.load(config.model)
+    policy, grm = load_policy(find_policy(config.out)), CompactGRM.load(config.model)
     small = CameraSchedule(grm.config.views, grm.config.height, grm.config.width, stride=1)
-    schedules = {"fast": small, "faithful": replace(small, height=360, width=360)}
+    # A policy that sees does otherwise where it sees other images.
+    shown = "fast" if config.policy_views else "faithful"
+    schedules = (("fast", small), (shown, replace(small, height=360, width=360)))
     videos: dict[str, Any] = {}
     for kind in ("success", "failure"):
         seeds = [row["seed"] for row in outcomes if row["success"] == (kind == "success")]
@@ -307,7 +300,7 @@ def draw(config: Config, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
             videos[kind] = None
             continue
         episodes = []
-        for profile, camera in schedules.items():  # the same episode, as scored and as shown
+        for profile, camera in schedules:  # the same episode, as scored and as shown
             env = environments(config, 1, profile=profile)
             episodes.append(record_episodes(env, PolicyActor(policy), seeds[:1], camera)[0])
             env.close()

@@ -42,6 +42,8 @@ class Collect:
     """First seed; every attempt takes the next one."""
     num_envs: int | None = None
     """Environments stepped together; by default 16 of mujoco/*, 2 of others (1 to 2 GB each)."""
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
+    """The simulator's own options, name and value in turn: --options profile faithful."""
     out: Path = Path("runs/collect")
     """Run folder; the store goes to its folder episodes."""
     json: bool = False
@@ -85,13 +87,16 @@ class Collect:
 def record(config: Collect, on_episode: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Do what :meth:`Collect.run` says, calling ``on_episode`` after each kept episode."""
     from robo.data import EpisodeStore
+    from robo.policies.train_config import check_options
     from robo.sim.registry import make_vec
 
     if config.source == "human":
         return _record_human(config, on_episode)
     failures = config._failure_counts()
     usual = 16 if config.task.startswith("mujoco/") else 2
-    env = make_vec(config.task, config.num_envs or usual)
+    options: dict[str, Any] = dict(config.options)
+    check_options(options)
+    env = make_vec(config.task, config.num_envs or usual, **options)
     counts: dict[str, int] = {}
     try:
         with EpisodeStore(config.out / "episodes") as store:
@@ -128,6 +133,11 @@ def _record_human(config: Collect, on_episode: Callable[[], None]) -> dict[str, 
         raise RoboError(
             f"there are no human recordings of {config.task}"
             f"{' that fail' if config.failures else ''}; use --task {TASK} without --failures"
+        )
+    if config.options:
+        raise RoboError(
+            f"people recorded {TASK} as it is, without options such as {next(iter(config.options))}"
+            "; leave --options out"
         )
     camera = CameraSchedule(config.views, config.size, config.size, config.stride)
     with EpisodeStore(config.out / "episodes") as store:

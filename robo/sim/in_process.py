@@ -100,6 +100,8 @@ class ThreadVectorEnvironment(InProcessVectorEnvironment):
         self.num_threads = max(1, min(len(factories), num_threads or available_cores()))
         self._pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="robo-env")
         super().__init__(factories)
+        keys = self.observation_space.spaces  # type: ignore[attr-defined]
+        self._observes_views = any(key.startswith("views/") for key in keys)
 
     def _split(self) -> list[EnvironmentRows]:
         bounds = np.linspace(0, len(self.environments), self.num_threads + 1).astype(int)
@@ -110,7 +112,7 @@ class ThreadVectorEnvironment(InProcessVectorEnvironment):
 
     def _step_rows(self, actions: np.ndarray) -> list[Ending]:
         # A GL context belongs to one thread, so steps that may render stay in this one.
-        if self._frames is not None:
+        if self._frames is not None or self._observes_views:
             return [ending for part in self._parts for ending in part.step(actions)]
         futures = [self._pool.submit(part.step, actions) for part in self._parts]
         wait(futures)  # all of them, so that no step still runs when an error is raised

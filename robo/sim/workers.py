@@ -81,6 +81,7 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
             raise RoboError('worker processes need Linux or macOS; use backend="threads"')
         self._workers: list[WorkerHandle] = []
         self._shown: dict[str, np.ndarray] = {}
+        self._shown_frames: dict[str, np.ndarray] = {}
         self._rendered: CameraSchedule | None = None
         self._cuts: dict[int, Cut] = {}
         self.losses = 0
@@ -190,6 +191,12 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
             self._replace(index, isinstance(error, TimeoutError))
             return None
 
+    def _hear_all(self) -> list[Any]:
+        """The answers to what was sent to all; a loss before any episode is no replacement's."""
+        if not self._episodes:
+            return self._receive_all()
+        return [self._hear(index) for index in range(len(self._workers))]
+
     def _replace(self, index: int, silent: bool) -> None:
         """A new worker for a lost one; its episodes are to be reported as truncated."""
         old = self._workers[index]
@@ -227,12 +234,11 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
 
     def _cut(self, row: int, reason: str) -> Cut:
         """What will be reported of the episode in ``row``."""
-        frames = {} if self._frame_memory is None else self._frame_memory.arrays
         return Cut(
             reason,
             {key: array[row].copy() for key, array in self._shown.items()},
             self._shown_signals[row].copy(),
-            {role: array[CURRENT, row].copy() for role, array in frames.items() if role != "due"},
+            {role: array[row].copy() for role, array in self._shown_frames.items()},
         )
 
     def _new_seed(self, row: int) -> int:
@@ -266,6 +272,10 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
         """Keep what was shown last: a dying worker may leave half of something newer."""
         self._shown = observation
         self._shown_signals = self._arrays["signals"].copy()
+        if self._frames is not None and self._frames["due"].any():
+            self._shown_frames = {
+                role: array[CURRENT].copy() for role, array in self._frames.items() if role != "due"
+            }
 
     # --- The vector contract ----------------------------------------------------------------
 
@@ -343,10 +353,10 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
         old = self._frame_memory
         layout = None if schedule is None else frame_layout(schedule, self.num_envs)
         self._frame_memory = None if layout is None else SharedArrays(layout)
-        self._rendered = schedule
+        self._rendered, self._shown_frames = schedule, {}
         for worker in self._workers:
             self._send_frames(worker, layout)
-        self._receive_all()
+        self._hear_all()
         if old is not None:
             old.close()
         return None if self._frame_memory is None else self._frame_memory.arrays
@@ -364,7 +374,12 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
     def _load_rows(self, states: list[dict[str, Any]]) -> list[EpisodeInfo]:
         for worker in self._workers:
             worker.send("load_state_dicts", states[worker.first : worker.stop])
-        return [episode for part in self._receive_all() for episode in part]
+        parts = self._hear_all()
+        for index, worker in enumerate(self._workers):
+            while parts[index] is None:
+                mine = states[worker.first : worker.stop]
+                parts[index] = self._ask(index, "load_state_dicts", mine)
+        return [episode for part in parts for episode in part]
 
     def close_extras(self, **kwargs: Any) -> None:
         """Ask the workers to close, kill those that have not after two seconds."""

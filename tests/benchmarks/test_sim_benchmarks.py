@@ -47,6 +47,39 @@ def test_sides_take_turns_and_medians_are_of_their_own_row(tmp_path: Path) -> No
     assert state["ours"] == 12100.0 and state["ratio_to_best"] == round(121 / 21, 2)
 
 
+def test_a_side_that_dies_is_noticed_at_once() -> None:
+    sides = script("_sim_sides")
+    job = sides.Job("nothing/Lift", False, 0, processes=2, seconds=0.1, warm_up=0, batch=1)
+    with pytest.raises(RuntimeError, match=r"nothing/Lift as shipped died with exit code 1"):
+        sides.shipped(job)
+
+
+def test_lifting_is_reached_by_a_shaped_run_in_time() -> None:
+    lift = script("robosuite_lift")
+    run = {"success": 0.9, "minutes": 25.0, "steps": 1}
+    assert lift.reached({"grm": [run, {**run, "success": 0.1}], "success": []})
+    assert not lift.reached({"grm": [{**run, "minutes": 25.1}], "success": [run]})
+    assert not lift.reached({"grm": [{**run, "success": 0.89}]}) and not lift.reached({})
+
+
+def test_experts_are_held_to_their_bars() -> None:
+    experts = script("experts")
+    robosuite = {f"robosuite/{name}": {"success_rate": 0.9} for name in experts.ROBOSUITE}
+    libero = {
+        f"libero/{suite}/{index}": {"success_rate": 0.8}
+        for suite in experts.SUITES[:3]
+        for index in range(4)
+    }
+    good = experts.summary_of({**robosuite, **libero})
+    assert good["robosuite"]["reached"] and good["libero"]["reached"]
+    assert good["libero"]["solved"] == 12 and len(good["libero"]["suites"]) == 3
+    worse = {**robosuite, **libero, "robosuite/Door": {"success_rate": 0.88}}
+    assert experts.summary_of(worse)["robosuite"]["below"] == ["robosuite/Door"]
+    assert not experts.summary_of({})["robosuite"]["reached"]
+    two_suites = {task: result for task, result in libero.items() if "goal" not in task}
+    assert not experts.summary_of({**robosuite, **two_suites})["libero"]["reached"]
+
+
 def test_every_side_is_known() -> None:
     throughput, sides = script("sim_throughput"), script("_sim_sides")
     for run in throughput.speed_runs(throughput.Options(repeats=1)):

@@ -49,6 +49,24 @@ def test_demonstrations_and_failures_with_frames_keyframes_and_ceilings(tmp_path
         record(config)
 
 
+def test_options_reach_the_simulator(tmp_path):
+    shown = {"views": ("front",), "size": 16, "stride": 100}
+    options = {"profile": "faithful"}
+    record(
+        Collect(
+            "mujoco/Reach", demonstrations=1, style=CLEAN, options=options, out=tmp_path, **shown
+        )
+    )
+    with EpisodeStore(tmp_path / "episodes", mode="r") as store:
+        assert store.read(0).metadata["rendering_profile"] == "faithful"
+    with pytest.raises(
+        RoboError, match="--options got 'profile=fast'; expected a name and a value"
+    ):
+        record(Collect(options={"profile=fast": True}, out=tmp_path / "other"))
+    with pytest.raises(RoboError, match="people recorded robosuite/Lift as it is, without options"):
+        record(Collect("robosuite/Lift", "human", options=options, out=tmp_path / "other"))
+
+
 @pytest.mark.parametrize("text", ["sideways", "beside:many", "beside:", ":3"])
 def test_failures_that_do_not_parse(tmp_path, text):
     config = Collect(failures=(text,), out=tmp_path)

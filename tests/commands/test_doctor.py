@@ -111,6 +111,8 @@ def test_what_a_task_answers(
     monkeypatch.setattr(doctor.subprocess, "run", done)
     check = doctor._try_task("robosuite", "1.4.0", "robosuite/Lift")
     assert check.ok == (code == 0) and words in check.detail and mend in check.mend
+    newer = doctor._try_task("robosuite", "1.5.2", "robosuite/Lift")
+    assert newer.mend == check.mend.replace("[libero]", "[robosuite15]")
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ import pytest
 import robo
 from robo.errors import RoboError
 from robo.rollout import CameraSchedule
+from robo.sim.rows import CURRENT
+from robo.sim.selection import BACKENDS
 from robo.sim.workers import MAX_LOSSES, WorkerVectorEnvironment
 
 LOST = r"environments 2, 3 of gym/CartPole-v1 is lost.*exit code -9 \(SIGKILL\).*go on anew"
@@ -99,6 +101,19 @@ def test_a_loss_between_steps_is_met_by_reset_and_by_saving(vector, untouched):
     assert not vector.step(ACTIONS)[3].any()
 
 
+def test_a_loss_between_steps_is_met_by_restoring(vector, untouched):
+    vector.step(ACTIONS)
+    untouched.step(ACTIONS)
+    state = vector.state_dict()
+    kill(vector, 1)
+    with pytest.warns(UserWarning, match="SIGKILL"):
+        vector.load_state_dict(state)
+    for _ in range(5):
+        ours, theirs = vector.step(ACTIONS), untouched.step(ACTIONS)
+        np.testing.assert_array_equal(ours[0]["state"], theirs[0]["state"])
+        assert not ours[3].any()
+
+
 def test_a_worker_that_is_always_lost_ends_the_run(vector):
     with pytest.warns(UserWarning, match=LOST):
         for _ in range(MAX_LOSSES):
@@ -120,6 +135,7 @@ def test_frames_of_a_lost_episode_are_its_last_ones():
         action = np.full(vector.action_space.shape, 0.5, np.float32)
         last = vector.step(action)[4]["frames"].views["front"][1]
         kill(vector, 1)
+        vector._frame_memory.arrays["front"][CURRENT, 1, :16] = 0  # it died as it wrote the next
         with pytest.warns(UserWarning, match="SIGKILL"):
             frames = vector.step(action)[4]["frames"]
         mine = frames.env == 1
@@ -130,3 +146,27 @@ def test_frames_of_a_lost_episode_are_its_last_ones():
         assert first.std() > 5 and (first != last).any()
     finally:
         vector.close()
+
+
+def test_a_loss_between_steps_is_met_by_another_camera_schedule():
+    pytest.importorskip("mujoco")
+    factories = [partial(robo.make, "mujoco/Reach")] * 2
+    vector, untouched = WorkerVectorEnvironment(factories, 2), BACKENDS["in_process"](factories)
+    try:
+        for each in (vector, untouched):
+            each.set_camera_schedule(CameraSchedule(("front",), height=32, width=32, stride=1))
+            each.reset(seed=0)
+            each.set_camera_schedule(CameraSchedule(("front",), height=24, width=40, stride=1))
+        kill(vector, 1)
+        with pytest.warns(UserWarning, match="SIGKILL"):
+            frames = vector.reset(seed=4)[1]["frames"].views["front"]
+        np.testing.assert_array_equal(frames, untouched.reset(seed=4)[1]["frames"].views["front"])
+        kill(vector, 0)
+        with pytest.warns(UserWarning, match="SIGKILL"):
+            vector.set_camera_schedule(None)
+        action = np.zeros(vector.action_space.shape, np.float32)
+        _, _, _, truncated, info = vector.step(action)
+        assert truncated.tolist() == [True, False] and "frames" not in info
+    finally:
+        vector.close()
+        untouched.close()

@@ -31,6 +31,8 @@ HORIZON = 15
 """Steps of an episode: short, so that many end and begin."""
 FLAT = 0.05
 """Largest relative growth of memory after the first third."""
+BOUNDS = {"robosuite/Lift": 1024, "libero/libero_object/0": 2560}
+"""What a worker may hold, MiB, as docs/robosuite.md states it."""
 SIZES = (48, 84)
 """Image sizes that take turns, so that frame memory is made and dropped all along."""
 SPARED = 0
@@ -158,6 +160,8 @@ def test_workers_go_on_for_long(
     with capfd.disabled():
         print(f"\n{task}: {steps} steps, {kills} kills, growth {report}")
     assert all(value < FLAT for value in growths.values()), growths
+    largest = max(entry.memory for sample in samples for entry in sample[1:])
+    assert largest < BOUNDS[task], f"a worker held {largest:.0f} MiB"
     for process in (0, 1 + SPARED):  # of open files and of GL contexts
         held = [(sample[process].descriptors, sample[process].threads) for sample in samples]
         third = len(held) // 3

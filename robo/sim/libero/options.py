@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from robo.errors import RoboError
 from robo.sim.robosuite.options import ViewOptions
@@ -19,7 +19,7 @@ class LiberoOptions(ViewOptions):
     """Time limit in control steps; by default the suite's (see :mod:`robo.sim.libero.suites`)."""
     initial_states: tuple[int, ...] = ()
     """Initial states that seeds choose from, ``range(25)`` to train on the first half; all when
-    empty. Any other can still be asked of ``reset``."""
+    empty. Any other can still be asked of ``reset``. On command lines ``0-24``, or ``3,7-9``."""
     settle_steps: int = 5
     """Control steps without motion after an initial state is set, as in LIBERO's evaluation;
     published evaluations of large models take 10. They do not count towards the horizon."""
@@ -30,7 +30,7 @@ class LiberoOptions(ViewOptions):
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         super().__post_init__()
-        object.__setattr__(self, "initial_states", tuple(int(i) for i in self.initial_states))
+        object.__setattr__(self, "initial_states", _indices(self.initial_states))
         if self.wording not in get_args(Wording):
             raise RoboError(
                 f"unknown wording {self.wording!r}; expected one of {get_args(Wording)}"
@@ -40,3 +40,26 @@ class LiberoOptions(ViewOptions):
                 f"settle_steps {self.settle_steps} must be at least 0 and horizon {self.horizon} "
                 "at least 1"
             )
+
+
+def _indices(states: Any) -> tuple[int, ...]:
+    """Initial states of a sequence, one number, or text such as ``0-24`` or ``3,7-9``.
+
+    Raises:
+        RoboError: anything else.
+    """
+    found: list[int] = []
+    try:
+        if not isinstance(states, str):
+            return tuple(int(i) for i in ((states,) if isinstance(states, int) else states))
+        for part in states.split(","):
+            first, _, last = part.partition("-")
+            span = range(int(first), int(last or first) + 1)
+            if not span:
+                raise ValueError(f"{part} runs backwards")
+            found += span
+        return tuple(found)
+    except (TypeError, ValueError) as error:
+        raise RoboError(
+            f"initial_states is {states!r}, expected indices such as range(25), 0-24 or 3,7-9"
+        ) from error

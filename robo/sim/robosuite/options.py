@@ -23,7 +23,8 @@ class ViewOptions:
     profile: Profile = "fast"
     """``faithful``: as robosuite renders; ``fast``: 3 to 7 times the frames on a CPU."""
     observation_views: tuple[str, ...] = ()
-    """Camera roles that the policy reads as ``views/<role>``, rendered at every step."""
+    """Camera roles that the policy reads as ``views/<role>``, rendered at every step; on command
+    lines with commas, ``front,wrist``."""
     view_height: int = 84
     """Height of the policy's views in pixels."""
     view_width: int = 84
@@ -50,11 +51,9 @@ class ViewOptions:
                 f"unknown segmentation {self.segmentation!r}; expected one of "
                 f"{get_args(Segmentation)}"
             )
-        if isinstance(self.observation_views, str):
-            raise RoboError(
-                f"observation_views is {self.observation_views!r}, expected a list of camera roles"
-            )
-        object.__setattr__(self, "observation_views", tuple(self.observation_views))
+        views = self.observation_views
+        views = views.split(",") if isinstance(views, str) else views
+        object.__setattr__(self, "observation_views", tuple(views))
         unknown = [role for role in self.observation_views if role not in CAMERA_ROLES]
         if unknown:
             raise RoboError(f"observation_views {unknown} are not among {CAMERA_ROLES}")
@@ -109,4 +108,10 @@ def checked_options(id: str, kind: type[Options], options: dict[str, Any]) -> Op
     unknown = [name for name in options if name not in known]
     if unknown:
         raise RoboError(f"{id} has no option {', '.join(unknown)}; expected some of {known}")
-    return kind(**options)
+    try:
+        return kind(**options)
+    except (TypeError, ValueError) as error:  # such as a word where a number belongs
+        raise RoboError(
+            f"{id} cannot be made with {options} ({error}); give each option a value of its kind, "
+            f"see {kind.__module__}"
+        ) from error

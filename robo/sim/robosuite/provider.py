@@ -18,6 +18,15 @@ def task_ids() -> list[str]:
     return [f"robosuite/{name}" for name in installed()]
 
 
+def check_id(id: str) -> None:
+    """Accept the ids of :func:`task_ids`.
+
+    Raises:
+        UnknownTaskError: no such task, or one that only another robosuite has.
+    """
+    name_of(id)
+
+
 def make(id: str, **options: Any) -> Environment:
     """One environment; options as :class:`~robo.sim.robosuite.options.RobosuiteOptions`.
 

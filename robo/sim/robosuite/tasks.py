@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 from robo.errors import UnknownTaskError
@@ -76,8 +77,11 @@ def name_of(id: str) -> str:
     """
     name = id.removeprefix("robosuite/")
     if name not in TASKS:
+        near = difflib.get_close_matches(name, TASKS, n=1)
+        hint = f"did you mean robosuite/{near[0]}? " if near else ""
         raise UnknownTaskError(
-            f"task {id!r} does not exist; robosuite has {[f'robosuite/{task}' for task in TASKS]}"
+            f"task {id!r} does not exist; {hint}robosuite has "
+            f"{[f'robosuite/{task}' for task in TASKS]}"
         )
     since = TASKS[name].since
     if since > (1, 4) and version() < since:

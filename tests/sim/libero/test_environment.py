@@ -82,6 +82,8 @@ def test_task(opened: Any, id: str) -> None:
     assert environment.episode_info().initial_state == 3
     assert same(run(environment, actions[8:], None), rest)
     assert set(first[1][2]) == set(environment.signal_names)
+    environment.set_camera_schedule(None)
+    check_contract(environment, steps=8)
 
 
 def test_initial_states_are_chosen_by_the_caller_or_by_seed(opened: Any) -> None:

@@ -167,9 +167,20 @@ def test_options_that_cannot_work() -> None:
         ({"wording": "french"}, "unknown wording 'french'"),
         ({"settle_steps": -1}, "settle_steps -1"),
         ({"profile": "slow"}, "unknown rendering profile"),
+        ({"initial_states": "some"}, "initial_states is 'some', expected indices such as"),
+        ({"initial_states": "1-2-3"}, "initial_states is '1-2-3', expected indices such as"),
+        ({"initial_states": "4-2"}, "initial_states is '4-2', expected indices such as"),
     ):
         with pytest.raises(RoboError, match=words):
             LiberoOptions(**options)  # type: ignore[arg-type]
+
+
+def test_initial_states_of_a_command_line() -> None:
+    from robo.sim.libero.options import LiberoOptions
+
+    for given in ("2-4", "2,3-4", range(2, 5)):
+        assert LiberoOptions(initial_states=given).initial_states == (2, 3, 4)  # type: ignore
+    assert LiberoOptions(initial_states=7).initial_states == (7,)  # type: ignore[arg-type]
 
 
 def run(program: str, cwd: Path | None = None, **variables: str) -> Any:

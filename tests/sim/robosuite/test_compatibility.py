@@ -48,7 +48,20 @@ def test_unknown_tasks_are_named() -> None:
     assert name_of("robosuite/Lift") == "Lift"
     with pytest.raises(UnknownTaskError, match=r"Juggle.*robosuite/Lift"):
         name_of("robosuite/Juggle")
+    with pytest.raises(UnknownTaskError, match=r"did you mean robosuite/Stack\?"):
+        name_of("robosuite/Stak")
     assert all(task.instruction and task.horizon >= 500 for task in TASKS.values())
+
+
+def test_a_task_of_another_robosuite_says_which(robosuite: Any) -> None:
+    """By the name that everyone calls, too."""
+    import robo
+
+    if robosuite.__version__.startswith("1.5"):
+        assert "robosuite/ToolHang" in robo.tasks()
+        return
+    with pytest.raises(UnknownTaskError, match=r"needs robosuite 1\.5; run .*\[robosuite15\]"):
+        robo.make("robosuite/ToolHang")
 
 
 def test_a_missing_robosuite_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

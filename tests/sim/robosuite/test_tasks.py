@@ -97,6 +97,8 @@ def test_task(make: Any, name: str) -> None:
         first[0][0]
     )
     assert environment.instruction and environment.max_episode_steps == TASKS[name].horizon
+    environment.set_camera_schedule(None)
+    check_contract(environment, steps=8)
     environment.close()
     environment.close()
 

@@ -38,6 +38,15 @@ def test_policy_views_are_in_the_observation(make: Any) -> None:
     environment.close()
 
 
+def test_views_of_a_command_line() -> None:
+    from robo.sim.robosuite.options import RobosuiteOptions
+
+    assert RobosuiteOptions(observation_views="front,wrist").observation_views == (  # type: ignore
+        "front",
+        "wrist",
+    )
+
+
 def test_a_view_does_not_depend_on_its_neighbours_or_the_buffer(lift: Any) -> None:
     lift.reset(seed=0)
     alone = lift.renderer.frames(("side",), 40, 56)["side"]
@@ -104,6 +113,31 @@ def test_depth_and_segmentation(make: Any) -> None:
     environment.close()
 
 
+def test_a_thing_appears_where_its_camera_projects_it(lift: Any) -> None:
+    """Hence upright and not mirrored, in colours and in depth."""
+    lift.reset(seed=0)
+    sim, size = lift.raw.sim, 96
+    place = np.array([0.1, 0.15, 0.83])
+    sim.data.set_joint_qpos(lift.raw.cube.joints[0], np.array([*place, 1.0, 0.0, 0.0, 0.0]))
+    sim.forward()
+    model, data = sim.model._model, sim.data._data
+    for role, name in (("front", "agentview"), ("side", "sideview"), ("bird", "birdview")):
+        image = lift.renderer.frames((role,), size, size)[role].astype(int)
+        red = (image[..., 0] > 2 * image[..., 1]) & (image[..., 0] > 60)
+        assert red.sum() > 8, role
+        camera = model.camera(name).id
+        right, up, back = data.cam_xmat[camera].reshape(3, 3).T
+        seen = place - data.cam_xpos[camera]
+        scale = 0.5 * size / np.tan(np.radians(model.cam_fovy[camera]) / 2) / -(seen @ back)
+        row, column = size / 2 - scale * (seen @ up), size / 2 + scale * (seen @ right)
+        found = np.argwhere(red).mean(axis=0)
+        assert np.abs(found - (row, column)).max() < 2.5, role
+        # Far enough from the middle that a flipped or mirrored image would show.
+        assert max(abs(row - size / 2), abs(column - size / 2)) > 4, role
+        depth = lift.renderer.depth((role,), size, size)[role]
+        assert abs(np.median(depth[red]) + seen @ back) < 0.05, role
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -118,6 +152,8 @@ def test_depth_and_segmentation(make: Any) -> None:
         ({"success": "always"}, "success rule"),
         ({"segmentation": "soft"}, "segmentation"),
         ({"horizon": 0}, "at least 1"),
+        ({"horizon": "long"}, "cannot be made with {'horizon': 'long'}.*robosuite.options"),
+        ({"observation_views": "front,behind"}, r"\['behind'\] are not among"),
         ({"view_width": 0}, "at least 1"),
     ],
 )

@@ -14,42 +14,6 @@ from robo.sim.robosuite.experts.actor import ScriptedManipulator
 KINDS = ("on", "in")
 """Predicates that the expert can make true."""
 
-SUPPORTED = {
-    "libero/libero_spatial/0": 1.00,
-    "libero/libero_spatial/1": 1.00,
-    "libero/libero_spatial/2": 1.00,
-    "libero/libero_spatial/3": 1.00,
-    "libero/libero_spatial/5": 1.00,
-    "libero/libero_spatial/6": 1.00,
-    "libero/libero_spatial/7": 1.00,
-    "libero/libero_spatial/8": 1.00,
-    "libero/libero_spatial/9": 1.00,
-    "libero/libero_object/0": 1.00,
-    "libero/libero_object/1": 1.00,
-    "libero/libero_object/2": 1.00,
-    "libero/libero_object/3": 1.00,
-    "libero/libero_object/4": 1.00,
-    "libero/libero_object/5": 1.00,
-    "libero/libero_object/6": 1.00,
-    "libero/libero_object/7": 1.00,
-    "libero/libero_object/8": 1.00,
-    "libero/libero_object/9": 1.00,
-    "libero/libero_goal/1": 1.00,
-    "libero/libero_goal/2": 1.00,
-    "libero/libero_goal/4": 1.00,
-    "libero/libero_goal/6": 1.00,
-    "libero/libero_goal/8": 1.00,
-    "libero/libero_goal/9": 1.00,
-    "libero/libero_10/0": 1.00,
-    "libero/libero_10/1": 1.00,
-    "libero/libero_10/4": 1.00,
-    "libero/libero_10/5": 1.00,
-    "libero/libero_10/6": 1.00,
-    "libero/libero_10/7": 1.00,
-}
-"""Tasks of LIBERO's four usual suites that it solves from at least 80 % of initial states 0 to 19
-(without noise), and the share: measured by ``benchmarks/experts.py``."""
-
 
 def goal_kinds(task: Task) -> set[str]:
     """Predicates of a task's goal, lower case, read from its problem file."""
