@@ -65,6 +65,10 @@ class RewardConfig:
     refresh_store: Path | None = None
     """Episodes that the GRM was fitted on: it is then refreshed in training with the policy's own
     frames, against exploitation of its flaws; None leaves it frozen."""
+    refresh_held_out: Path | None = None
+    """Other demonstrations of the task, on which the GRM was not fitted: they judge every refreshed
+    model. None keeps a share of --reward.refresh-store for that, on which a GRM that was fitted on
+    all of it has an advantage, so that good refreshes are refused."""
     refresh: RefreshConfig = field(default_factory=RefreshConfig)
     """When and how it is refreshed."""
     mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
@@ -88,6 +92,11 @@ class RewardConfig:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
+        if self.refresh_held_out is not None and self.refresh_store is None:
+            raise RewardConfigError(
+                f"refresh_held_out is {self.refresh_held_out}, but nothing is refreshed: give "
+                "--reward.refresh-store too"
+            )
         if self.stride < 1:
             raise RewardConfigError(f"reward stride is {self.stride}, expected at least 1")
         if not self.weight >= 0:
@@ -195,10 +204,20 @@ def _refreshed(config: RewardConfig) -> Potential:
         )
     if config.grm_task is not None:
         grm = grm.for_task(config.grm_task)
-    inside = config.refresh_store / "episodes"
-    store = EpisodeStore(inside if inside.is_dir() else config.refresh_store, mode="r")
+
+    def opened(path: Path) -> EpisodeStore:
+        """The store at ``path``, or at its folder ``episodes``."""
+        inside = path / "episodes"
+        return EpisodeStore(inside if inside.is_dir() else path, mode="r")
+
     return RefreshedPotential(
-        grm, store, config.mode, config.stride, config.refresh, device=config.device
+        grm,
+        opened(config.refresh_store),
+        config.mode,
+        config.stride,
+        config.refresh,
+        device=config.device,
+        held_out=None if config.refresh_held_out is None else opened(config.refresh_held_out),
     )
 
 
