@@ -65,12 +65,13 @@ AnyGRM = CompactGRM | ScorerMaker
 
 
 def for_task(model: AnyGRM, task: str) -> AnyGRM:
-    """``model`` with the references of ``task``, where it serves several tasks.
+    """``model`` with the references of ``task``, where it, or a member of it, serves several tasks.
 
     Raises:
         RoboError: a model of several tasks, none of them ``task``.
     """
-    return model.for_task(task) if isinstance(model, CompactGRM) else model
+    choose_task = getattr(model, "for_task", None)
+    return model if choose_task is None else choose_task(task)
 
 
 class Scorer:

@@ -80,6 +80,18 @@ def learning_rate_factor(fraction: float) -> float:
     return min(1.0, fraction / 0.05 + 0.02) * 0.5 * (1.0 + math.cos(math.pi * min(fraction, 1.0)))
 
 
+def take_device() -> None:
+    """Let ``cuda`` mean this process's own GPU, where ``accelerate launch`` started several.
+
+    Call it before anything is moved to the GPU: otherwise all processes would load their model on
+    the first one, and could not exchange gradients.
+    """
+    import os
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+
+
 class Processes:
     """The processes that train together; one by default."""
 

@@ -344,6 +344,38 @@ def test_the_lower_bound_of_an_ensemble():
     assert lower_bound(torch.tensor([[-1.0], [1.0]]), 3.0)[0].item() == -1.0
 
 
+def test_an_ensemble_of_several_tasks_compares_with_the_references_asked_for(
+    small_grm, synthetic, tmp_path
+):
+    def member(scale):
+        grm = copy.deepcopy(small_grm)
+        shown = small_grm.reference
+        grm.set_task("synthetic/Reach", "reach", copy.deepcopy(shown))
+        swapped = copy.deepcopy({"start": shown["goal"], "goal": shown["start"]})
+        grm.set_task("synthetic/Other", "other", swapped)
+        grm.use_task("synthetic/Other")
+        with torch.no_grad():
+            grm.parts.weight.mul_(scale)
+        return grm
+
+    members = [member(1.0), member(0.7)]
+    both = EnsembleGRM(members, 0.0)
+    episode, _ = synthetic.episode(3)
+    wanted = EnsembleGRM([one.for_task("synthetic/Reach") for one in members], 0.0)
+    found = score_episode(both, episode).hops["backward"]
+    expected = score_episode(wanted, episode).hops["backward"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    other = replace(episode, info=replace(episode.info, task="synthetic/Other"))
+    assert np.abs(found - score_episode(both, other).hops["backward"]).max() > 1e-6
+    for i, one in enumerate(members):
+        one.save(tmp_path / str(i))
+    EnsembleGRM.write(tmp_path, [tmp_path / "0", tmp_path / "1"])
+    named = GRMPotential.load(tmp_path, task="synthetic/Reach").grm
+    assert [one.task for one in named.members] == ["synthetic/Reach"] * 2
+    with pytest.raises(RoboError, match="no reference frames of 'synthetic/None'"):
+        GRMPotential.load(tmp_path, task="synthetic/None")
+
+
 def test_an_ensemble_of_one_is_its_member_and_of_several_is_below_their_mean(
     small_grm, stream, tmp_path
 ):
