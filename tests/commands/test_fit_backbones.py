@@ -198,10 +198,14 @@ def test_an_ensemble_is_fitted_by_seeds_and_scores(stores, tmp_path, capsys):
 
 
 def test_serve_says_what_is_missing_and_counts(several, capsys):
-    result = run(capsys, "serve", "grm", "--grm", several, "--port", 0, "--seconds", 0.1)
+    serving = ["serve", "grm", "--grm", several, "--port", 0, "--seconds", 0.1]
+    assert "name it by --task" in refusal(capsys, *serving)
+    assert "no reference frames of 'test/C'" in refusal(capsys, *serving, "--task", "test/C")
+    result = run(capsys, *serving, "--task", "test/B")
     assert result["answers"] == 0 and result["url"].startswith("http://127.0.0.1:")
     assert "either --grm FOLDER or --model" in refusal(capsys, "serve", "grm")
-    assert "token" in refusal(capsys, "serve", "grm", "--grm", several, "--host", "0.0.0.0")
+    stranger = [*serving, "--task", "test/A", "--host", "0.0.0.0"]
+    assert "token" in refusal(capsys, *stranger)
 
 
 def test_a_killed_fit_goes_on_to_the_same_weights(stores, tmp_path):
