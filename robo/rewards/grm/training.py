@@ -143,10 +143,16 @@ def train(
         Loss of each step, those before a resume included.
 
     Raises:
-        RoboError: a loss that is not finite.
+        RoboError: a loss that is not finite, a time limit with several processes.
         CheckpointError: a damaged checkpoint, or one of another training.
     """
     processes = processes or Processes()
+    if config.minutes is not None and processes.count > 1:
+        # Clocks differ: one process would stop a step before the others, which would wait for it.
+        raise RoboError(
+            f"minutes is {config.minutes} in a training of {processes.count} processes, which must "
+            "all stop at the same step; give the number of steps alone"
+        )
     parameters = list(objective.parameters())
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, weight_decay=config.weight_decay
