@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from torch import Tensor
 
 from robo.perception.views import stack_views
 from robo.rollout import Rollout
+
+Outcome = Callable[[Rollout, int], bool]
+"""From a rollout and the frame row that shows an episode's end to whether it succeeded."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,13 @@ class PolicyEpisodes:
         """Episodes ended so far, those that were dropped included."""
         self._open: dict[int, tuple[list[Tensor], bool]] = {}
 
-    def add(self, rollout: Rollout) -> None:
-        """Take over the frames of one rollout; call it for every rollout, in order."""
+    def add(self, rollout: Rollout, outcome: Outcome | None = None) -> None:
+        """Take over the frames of one rollout; call it for every rollout, in order.
+
+        Args:
+            rollout: with frames.
+            outcome: whether the episode that ends in a frame row succeeded; None asks the rollout.
+        """
         frames = rollout.frames
         if frames is None or len(frames) == 0:
             return
@@ -60,7 +68,9 @@ class PolicyEpisodes:
                 kept.append(images[i].clone())
             self._open[episode] = (kept, step == steps)
             if final:
-                success = bool(rollout.success[step - 1, env]) if step > 0 else False
+                success = step > 0 and (
+                    outcome(rollout, i) if outcome else bool(rollout.success[step - 1, env])
+                )
                 self._end(episode, success)
         alive = set(rollout.episode[-1][~rollout.done[-1]].tolist())
         alive |= set(frames.episode[(frames.step == steps) & ~frames.final].tolist())

@@ -28,7 +28,7 @@ from robo.rewards.grm.bank import FrameBank
 from robo.rewards.grm.compact import CompactGRM
 from robo.rewards.grm.fit import CompactObjective
 from robo.rewards.grm.fit_config import FitConfig, PairConfig
-from robo.rewards.grm.policy_episodes import PolicyEpisode, PolicyEpisodes
+from robo.rewards.grm.policy_episodes import Outcome, PolicyEpisode, PolicyEpisodes
 from robo.rewards.grm.potential import GRMPotential
 from robo.rewards.grm.refresh_config import RefreshConfig
 from robo.rewards.grm.training import LoopConfig, train
@@ -127,6 +127,8 @@ class RefreshedPotential:
         lengths = self.bank.count[self.bank.demos]
         self.pace = float(np.median(lengths)) - 1.0
         self.calls = self.accepted = self.refused = 0
+        self.outcome: Outcome | None = None
+        """Who says whether the policy's episodes succeeded; None: the simulator."""
 
     def _check_task(self) -> None:
         """Refuse episodes of another task than the one whose references are compared with."""
@@ -181,7 +183,7 @@ class RefreshedPotential:
         come from one model, but for the step at a cut.
         """
         track = self.potential(rollout)
-        self.buffer.add(rollout)
+        self.buffer.add(rollout, self.outcome)
         self.calls += 1
         due = self.calls % self.config.every_iterations == 0
         if due and self.buffer.count(False) >= self.config.fewest_failures:
