@@ -6,7 +6,8 @@ The weak model sees the front view only, is fitted on few demonstrations and on 
 all on mujoco/Lift under the time-out rule "keep" (which pays every flaw at the time limit):
 
 * frozen: the weak model as it is;
-* refreshed: it learns from the policy's own frames in training;
+* refreshed: it learns from the policy's own frames in training; demonstrations that neither it nor
+  any refreshed copy was fitted on judge the copies;
 * ensemble: the lower bound of several weak models, frozen.
 
 Reported: success on unseen seeds, and potential minus true progress in the states in which the last
@@ -17,13 +18,15 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 from _grm_training import ArmOptions, rows_of, setting, tell
 from _study import Run, Study, execute, machine, minutes_left, one_thread, publish
+
+from robo.rewards.grm.refresh_config import RefreshConfig
 
 RESULT = Path(__file__).parent / "results" / "reward_hacking.json"
 Arm = Literal["frozen", "refreshed", "ensemble"]
@@ -43,10 +46,15 @@ class Options(ArmOptions):
     """Training seeds of PPO; each has a weak model of its own."""
     demonstrations: int = 6
     """Of each weak model."""
+    held_out: int = 6
+    """Further demonstrations, which judge the refreshed models and train none."""
     iterations: int = 60
     """Training steps of each weak model."""
     members: int = 4
     """Models of the ensemble."""
+    refresh: RefreshConfig = field(default_factory=lambda: RefreshConfig(discount=0.25))
+    """When and how the refreshed arm learns; a model that was shown no failure rates all of them
+    far too high, so that they keep less of it than by default."""
     work: Path = Path("runs/benchmarks/reward_hacking")
     """Folder of the finished runs."""
     out: Path | None = RESULT
@@ -54,27 +62,30 @@ class Options(ArmOptions):
 
 
 def weak_grms(run: Run, folder: Path) -> dict[str, Any]:
-    """Demonstrations and weak models. Settings: seed, demonstrations, iterations, members."""
+    """Episodes and weak models. Settings: seed, demonstrations, held_out, iterations, members."""
     from robo.commands.collect import Collect, record
     from robo.commands.fit import FitGRM, fit
     from robo.rewards.grm.fit import FitConfig
 
     seed = run.settings["seed"]
-    record(
-        Collect(
-            demonstrations=run.settings["demonstrations"],
-            seed=300_000 + 10_000 * seed,
-            out=folder / "demos",
-        )
-    )
+    first = 300_000 + 10_000 * seed
+    for name, kind, start in (
+        ("demos", "demonstrations", first),
+        ("held_out", "held_out", first + 5_000),
+    ):
+        record(Collect(demonstrations=run.settings[kind], seed=start, out=folder / name))
     config = FitConfig(run.settings["iterations"], seed=100 * seed, views=VIEWS)
     members = run.settings["members"]
     fit(FitGRM(folder / "demos", config, ensemble=max(2, members), out=folder / "grm"))
-    return {"grm": str(folder / "grm"), "store": str(folder / "demos" / "episodes")}
+    return {
+        "grm": str(folder / "grm"),
+        "store": str(folder / "demos" / "episodes"),
+        "held_out_store": str(folder / "held_out" / "episodes"),
+    }
 
 
 def train_arm(run: Run, folder: Path) -> dict[str, Any]:
-    """One run of PPO. Settings: arm, seed, total_steps, grm, store."""
+    """One run of PPO. Settings: arm, seed, total_steps, grm; refreshed: the stores, refresh."""
     from _grm_training import train_lift
 
     from robo.data import EpisodeStore
@@ -91,8 +102,16 @@ def train_arm(run: Run, folder: Path) -> dict[str, Any]:
     elif arm == "frozen":
         potential = GRMPotential.load(grm / "member_0", stride=STRIDE)
     else:
-        store = EpisodeStore(run.settings["store"], mode="r")
-        potential = RefreshedPotential(CompactGRM.load(grm / "member_0"), store, stride=STRIDE)
+        store, judges = (
+            EpisodeStore(run.settings[name], mode="r") for name in ("store", "held_out_store")
+        )
+        potential = RefreshedPotential(
+            CompactGRM.load(grm / "member_0"),
+            store,
+            stride=STRIDE,
+            config=RefreshConfig(**run.settings["refresh"]),
+            held_out=judges,
+        )
     reward = ShapedReward(SuccessReward(), potential, lift_ppo().gamma, "keep")
     seed, steps = run.settings["seed"], run.settings["total_steps"]
     return {"arm": arm, **train_lift(reward, seed, steps, folder)}
@@ -117,10 +136,16 @@ def verdict(rows: list[dict[str, Any]], seeds: int) -> dict[str, bool | None]:
     }
 
 
+def refreshing(fit: dict[str, Any], refresh: RefreshConfig) -> dict[str, Any]:
+    """What the refreshed arm alone depends on; ``fit`` is a result of :func:`weak_grms`."""
+    stores = {name: fit[name] for name in ("store", "held_out_store")}
+    return {**stores, "refresh": asdict(refresh)}
+
+
 def main(options: Options) -> int:
     """Run what is missing, and publish what there is."""
     study, began = Study(options.work), time.monotonic()
-    names = ("demonstrations", "iterations", "members")
+    names = ("demonstrations", "held_out", "iterations", "members")
     weak = {name: getattr(options, name) for name in names}
     fits = {seed: Run(f"weak-{seed}", {"seed": seed, **weak}) for seed in options.seeds}
     execute(study, list(fits.values()), stage, options.workers, options.minutes, tell)
@@ -132,7 +157,7 @@ def main(options: Options) -> int:
                 "seed": seed,
                 "total_steps": options.total_steps,
                 "grm": found["grm"],
-                "store": found["store"],
+                **(refreshing(found, options.refresh) if arm == "refreshed" else {}),
                 **weak,
             },
         )
@@ -149,6 +174,8 @@ def main(options: Options) -> int:
         "rows": rows,
         **setting(options),
         "members": options.members,
+        "held_out": options.held_out,
+        "refresh": asdict(options.refresh),
         "views": list(VIEWS),
         "verdict": verdict(rows, len(options.seeds)),
         "complete": complete,

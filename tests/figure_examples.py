@@ -308,9 +308,13 @@ EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             ],
             "views": ["front"],
             "members": 4,
+            "held_out": 7,
+            "refresh": {"every_iterations": 3, "steps": 50, "discount": 0.25},
             **TRAINING,
         },
         (
+            "every 3 iterations, 50 training steps; a failure keeps 25%",
+            "judged by 7 demonstrations",
             "| frozen | 75% (50% to 100%) | 0.85 (0.80 to 0.90) | 0.35 (0.30 to 0.40) "
             "| +0.50 (+0.40 to +0.60) | +0.70 | - |",
             "| 5 |",

@@ -142,9 +142,22 @@ def reward_hacking(data: dict[str, Any]) -> str:
     note = (
         f"{training_note(data)} Each seed has a weak model of its own: view "
         f"{', '.join(data['views'])}, {data['demonstrations']} demonstrations, no failure, "
-        f"{data['iterations']} training steps; ensembles of {data['members']}. {machine(data)}."
+        f"{data['iterations']} training steps; ensembles of {data['members']}."
+        f"{_refreshing(data)} {machine(data)}."
     )
     return f"{table(header, rows)}\n\n{note}"
+
+
+def _refreshing(data: dict[str, Any]) -> str:
+    """How the refreshed arm learned, where the result says so."""
+    if "refresh" not in data:
+        return ""
+    how = data["refresh"]
+    return (
+        f" Refreshed every {how['every_iterations']} iterations, {how['steps']} training steps; a "
+        f"failure keeps {percent(how['discount'])} of the progress seen in it; judged by "
+        f"{data['held_out']} demonstrations that neither model was fitted on."
+    )
 
 
 GRM_BUILDERS: dict[str, Builder] = {

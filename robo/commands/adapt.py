@@ -129,8 +129,14 @@ def _vlm(
         fresh = PairModel.load(Path(str(config.adapt)), config.config.device)
     after = about(fresh)
     old = [] if config.store is None else list(open_store(config.store))
-    same = [episode for episode in old if episode.info.task == demo.info.task]
-    trained = tune(after, [demo, *same], config.tune, config.out, on_progress, config.resume)
+    others = sorted({episode.info.task for episode in old} - {demo.info.task})
+    if others or config.also:
+        raise RoboError(
+            f"--store holds episodes of {others} and --also names {len(config.also)} stores, but a "
+            f"vision-language model is adapted on the new task alone, {demo.info.task}; leave them "
+            "out"
+        )
+    trained = tune(after, [demo, *old], config.tune, config.out, on_progress, config.resume)
     return before, after, trained
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -53,8 +53,9 @@ class FitGRM:
     held_out: Path | None = None
     """With --adapt: episodes of the new task on which before and after are compared."""
     keyframes: Path | None = None
-    """With --adapt: JSON file of the demonstration's subtasks, in the published format; a missing
-    file is written with a proposal and a picture of it beside, to be corrected."""
+    """Subtasks in the published JSON format. With --adapt the file of the demonstration; else a
+    folder with a file for each success of --store, episode_0000.json and so on. A missing file is
+    written with a proposal and a picture of it beside, to be corrected."""
     mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
     """With --held-out: progress mode of the comparison."""
     resume: bool = False
@@ -79,13 +80,34 @@ class FitGRM:
             )
         if (self.adapt is None) != (self.demos is None):
             raise RoboError("--adapt GRM and --demos STORE go together; give both or neither")
+        single = "adaptation" if self.adapt is not None else f"backbone {self.backbone}"
+        if self.ensemble > 1 and (self.adapt is not None or self.backbone != "compact"):
+            raise RoboError(
+                f"ensemble is {self.ensemble}, but {single} makes one model; leave --ensemble out"
+            )
+        if self.also and self.adapt is None and self.backbone != "compact":
+            raise RoboError(
+                f"backbone {self.backbone} takes the references of one task; leave --also out and "
+                "make a model for each task"
+            )
+        if self.keyframes is not None and self.adapt is None and self.also:
+            raise RoboError(
+                "--keyframes marks the episodes of --store alone; leave --also out, or mark the "
+                "other stores by fits of their own"
+            )
+        if self.held_out is not None and self.adapt is None:
+            raise RoboError(
+                "--held-out compares before and after an adaptation; leave it out, and run `robo "
+                "score` on those episodes"
+            )
 
     def run(self) -> dict[str, Any]:
         """Fit and save.
 
         Returns:
             ``grm`` (folder) and the training summary; with --adapt and --held-out also
-            ``before`` and ``after`` (see ``robo score``).
+            ``before`` and ``after`` (see ``robo score``); with --keyframes ``keyframes``: read or
+            proposed, or how many of each.
 
         Raises:
             RoboError: empty or unfit store, missing views, divergence, full disk, missing extra,
@@ -117,6 +139,9 @@ def fit(config: FitGRM, on_progress: Callable[[FitProgress], None] | None = None
     """Do what :meth:`FitGRM.run` says, calling ``on_progress`` after each training step."""
     import torch
 
+    from robo.rewards.grm.training import take_device
+
+    take_device()
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
@@ -139,8 +164,9 @@ def _fit_compact(
     assert config.store is not None
     if config.ensemble > 1:
         return _fit_ensemble(config, on_progress)
+    episodes, marks = marked_episodes(config)
     grm, summary = fit_grm(
-        open_store(config.store),
+        episodes,
         config.config,
         on_progress,
         also=[open_store(path) for path in config.also],
@@ -148,7 +174,7 @@ def _fit_compact(
         resume=config.resume,
     )
     grm.save(config.out)
-    return {"grm": str(config.out), **summary}
+    return {"grm": str(config.out), **summary, **marks}
 
 
 def _fit_ensemble(
@@ -181,7 +207,8 @@ def _fit_pair_model(
     from robo.rewards.grm.pair_model import PairModel, make_backbone
 
     assert config.store is not None
-    episodes = list(open_store(config.store))
+    marked, marks = marked_episodes(config)
+    episodes = list(marked)
     demo = next((episode for episode in episodes if episode.success and episode.frames), None)
     if demo is None:
         raise StoreError(
@@ -199,7 +226,35 @@ def _fit_pair_model(
         from robo.rewards.grm.vlm.tuning import tune
 
         summary = tune(model, episodes, config.tune, config.out, on_progress, config.resume)
-    return {"grm": str(config.out), "backbone": config.backbone, "task": model.task, **summary}
+    known = {"grm": str(config.out), "backbone": config.backbone, "task": model.task}
+    return {**known, **summary, **marks}
+
+
+def marked_episodes(config: FitGRM) -> tuple[Iterable[Episode], dict[str, Any]]:
+    """The episodes of --store, and what was done about the subtasks of its successes.
+
+    Returns:
+        The store itself without --keyframes; with it, its episodes with the subtasks of its files,
+        and ``keyframes``: how many files were read, and how many proposed.
+
+    Raises:
+        StoreError: a bad file, or subtasks that do not fit their episode.
+    """
+    assert config.store is not None
+    store = open_store(config.store)
+    if config.keyframes is None:
+        return store, {}
+    from robo.commands.adapt import marked
+
+    counts = {"read": 0, "proposed": 0}
+    episodes = []
+    for index, episode in enumerate(store):
+        if episode.success and episode.frames:
+            path = config.keyframes / f"episode_{index:04d}.json"
+            episode, how = marked(episode, path)
+            counts[how] += 1
+        episodes.append(episode)
+    return episodes, {"keyframes": counts}
 
 
 def references_of(demo: Episode) -> dict[str, dict[str, Any]]:

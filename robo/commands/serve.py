@@ -15,6 +15,8 @@ class ServeGRM:
     """Folder of a fitted GRM of any kind; None takes --model."""
     model: str | None = None
     """Hugging Face id or folder of a vision-language checkpoint, in place of --grm."""
+    task: str | None = None
+    """Task whose START and GOAL a compact GRM of several tasks compares with."""
     host: str = "127.0.0.1"
     """Address to bind; anything but this machine needs --token-file."""
     port: int = 8008
@@ -81,7 +83,7 @@ class ServeGRM:
         if (self.grm is None) == (self.model is None):
             raise RoboError("name the model to serve: either --grm FOLDER or --model ID")
         if self.grm is not None:
-            return load_backbone(self.grm, self.device)
+            return load_backbone(self.grm, self.device, self.task)
         from robo.rewards.grm.vlm.loading import load_vlm
 
         assert self.model is not None

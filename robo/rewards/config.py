@@ -61,10 +61,14 @@ class RewardConfig:
     grm: Path | None = None
     """Folder of a fitted GRM (robo fit grm); needed by kind grm only."""
     grm_task: str | None = None
-    """Task whose START and GOAL a GRM of several tasks compares with; None: its first one."""
+    """Task whose START and GOAL a GRM of several tasks compares with; None: the task trained on."""
     refresh_store: Path | None = None
     """Episodes that the GRM was fitted on: it is then refreshed in training with the policy's own
     frames, against exploitation of its flaws; None leaves it frozen."""
+    refresh_held_out: Path | None = None
+    """Other demonstrations of the task, on which the GRM was not fitted: they judge every refreshed
+    model. None keeps a share of --reward.refresh-store for that, on which a GRM that was fitted on
+    all of it has an advantage, so that good refreshes are refused."""
     refresh: RefreshConfig = field(default_factory=RefreshConfig)
     """When and how it is refreshed."""
     mode: Literal["backward", "forward", "incremental", "mean", "consistent"] = "backward"
@@ -73,8 +77,11 @@ class RewardConfig:
     """Steps between two camera frames, counted from the episode's start."""
     weight: float = 1.0
     """Multiplies the potential, never the gold reward."""
-    gold: Literal["success", "grm"] = "success"
-    """What shaping is added to: the simulator's success, or the GRM's own threshold."""
+    gold: Literal["success", "grm", "person"] = "success"
+    """What shaping is added to: the simulator's success, the GRM's own threshold, or what a person
+    at the terminal says of every ended episode (which is then its label in a refresh too)."""
+    person_picture: Path = Path("runs/judge.png")
+    """With gold person: file that shows the end of the episode asked about."""
     gold_threshold: float = 0.05
     """With gold grm: solved where the potential reaches 1 minus this."""
     device: str = "cpu"
@@ -88,6 +95,11 @@ class RewardConfig:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
+        if self.refresh_held_out is not None and self.refresh_store is None:
+            raise RewardConfigError(
+                f"refresh_held_out is {self.refresh_held_out}, but nothing is refreshed: give "
+                "--reward.refresh-store too"
+            )
         if self.stride < 1:
             raise RewardConfigError(f"reward stride is {self.stride}, expected at least 1")
         if not self.weight >= 0:
@@ -119,7 +131,8 @@ def make_reward(
         The reward; its ``camera`` is the schedule that the environment must render.
 
     Raises:
-        RewardConfigError: kind grm without a folder, or see :func:`shape`.
+        RewardConfigError: kind grm without a folder, or one that is refreshed or gold of a person
+            in a run of several processes, or see :func:`shape`.
         CheckpointError: the GRM's folder, or the image-text model, does not exist or cannot be
             loaded.
         LanguageGoalError: goals in words that contradict each other.
@@ -150,6 +163,13 @@ def make_reward(
     if not Path(config.grm).is_dir():
         raise CheckpointError(
             f"the GRM folder {config.grm} does not exist: fit one with `robo fit grm`"
+        )
+    ranks = 1 if gather is None else len(gather(rank))
+    if ranks > 1 and (config.refresh_store is not None or config.gold == "person"):
+        raise RewardConfigError(
+            f"the run has {ranks} processes, but a GRM is refreshed, and a person is asked, in one "
+            "only: each would learn from other episodes; use one process, or a frozen GRM and gold "
+            "success"
         )
     if config.refresh_store is not None:
         return shape(config, _refreshed(config), gamma, timeout)
@@ -195,10 +215,20 @@ def _refreshed(config: RewardConfig) -> Potential:
         )
     if config.grm_task is not None:
         grm = grm.for_task(config.grm_task)
-    inside = config.refresh_store / "episodes"
-    store = EpisodeStore(inside if inside.is_dir() else config.refresh_store, mode="r")
+
+    def opened(path: Path) -> EpisodeStore:
+        """The store at ``path``, or at its folder ``episodes``."""
+        inside = path / "episodes"
+        return EpisodeStore(inside if inside.is_dir() else path, mode="r")
+
     return RefreshedPotential(
-        grm, store, config.mode, config.stride, config.refresh, device=config.device
+        grm,
+        opened(config.refresh_store),
+        config.mode,
+        config.stride,
+        config.refresh,
+        device=config.device,
+        held_out=None if config.refresh_held_out is None else opened(config.refresh_held_out),
     )
 
 
@@ -228,7 +258,7 @@ def shape(
     """Shape the configured gold reward by any potential.
 
     Args:
-        config: reads ``gold``, ``gold_threshold`` and ``weight``.
+        config: reads ``gold``, ``gold_threshold``, ``person_picture`` and ``weight``.
         potential: potential in [0, 1].
         gamma: the learner's discount.
         timeout: the learner's time-out rule.
@@ -253,6 +283,32 @@ def shape(
         )
     if config.gold == "success":
         return ShapedReward(SuccessReward(), potential, gamma, timeout, config.weight)
+    if config.gold == "person":
+        return _judged_by_person(config, potential, gamma, timeout)
     shared = SharedPotential(potential)
     gold = GRMThresholdReward(shared, config.gold_threshold)
     return ShapedReward(gold, shared, gamma, timeout, config.weight)
+
+
+def _judged_by_person(
+    config: RewardConfig, potential: Potential, gamma: float, timeout: TimeoutRule
+) -> ShapedReward:
+    """Shape what a person says; a potential that learns from episodes takes the same labels.
+
+    Raises:
+        RewardConfigError: a potential without camera frames, of which nothing could be shown.
+    """
+    from robo.rewards.asking import Person
+    from robo.rewards.grm.refresh import RefreshedPotential
+    from robo.rewards.judged import JudgedReward
+    from robo.rewards.shaping import ShapedReward
+
+    if potential.camera is None:
+        raise RewardConfigError(
+            "gold is 'person', but the potential reads no camera frames, so that nothing could be "
+            "shown; choose gold success"
+        )
+    gold = JudgedReward(Person(config.person_picture), potential.camera)
+    if isinstance(potential, RefreshedPotential):
+        potential.outcome = gold.outcome
+    return ShapedReward(gold, potential, gamma, timeout, config.weight)

@@ -32,11 +32,28 @@ class JudgedReward:
         self.judge = judge
         self.camera: CameraSchedule | None = camera
         self.asked = self.successes = 0
+        self._verdicts: dict[int, bool] = {}
 
     @property
     def counts(self) -> dict[str, int]:
         """Episodes judged, and successes among them."""
         return {"judged": self.asked, "judged_successes": self.successes}
+
+    def outcome(self, rollout: Rollout, row: int) -> bool:
+        """Verdict on the episode whose end the frame ``row`` shows; the judge is asked once.
+
+        A reward model that learns from the policy's episodes takes it as their label.
+        """
+        frames = rollout.frames
+        assert frames is not None
+        episode = int(frames.episode[row])
+        if episode not in self._verdicts:
+            pictures = {view: image[row] for view, image in frames.views.items()}
+            solved = bool(self.judge(pictures, rollout.episodes[episode]))
+            self.asked += 1
+            self.successes += solved
+            self._verdicts[episode] = solved
+        return self._verdicts[episode]
 
     def __call__(self, rollout: Rollout) -> RewardTerms:
         """Rewards of every step, float32 ``[T, N]``; term ``judged``.
@@ -57,11 +74,8 @@ class JudgedReward:
             ours = step >= 0 and bool(rollout.done[step, env])
             if not ours or int(rollout.episode[step, env]) != episode:
                 continue
-            pictures = {view: image[row] for view, image in frames.views.items()}
-            solved = bool(self.judge(pictures, rollout.episodes[episode]))
-            self.asked += 1
-            self.successes += solved
-            total[step, env] = float(solved)
+            total[step, env] = float(self.outcome(rollout, row))
+        self._verdicts.clear()
         if rollout.valid is not None:
             total = torch.where(rollout.valid, total, torch.zeros_like(total))
         return RewardTerms(total, {"judged": total})

@@ -202,8 +202,8 @@ class PotentialReward:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What the potential counts of itself (rows scored, invalid answers), for the log."""
-        return dict(getattr(self.potential, "counts", {}))
+        """What both count of themselves (rows scored, invalid answers, verdicts), for the log."""
+        return {**getattr(self.gold, "counts", {}), **getattr(self.potential, "counts", {})}
 
     def state_dict(self) -> dict[str, Any]:
         """State of the gold reward and of the potential."""

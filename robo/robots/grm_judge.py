@@ -14,7 +14,10 @@ from robo.rollout import Episode
 
 
 class GRMJudge:
-    """Scores trials with a fitted GRM; frames are brought to its size."""
+    """Scores trials with a fitted GRM of any kind; frames are brought to its size.
+
+    A model that somebody serves (``robo fit grm --backbone http``) leaves the robot's machine free.
+    """
 
     def __init__(self, folder: Path, capabilities: Capabilities) -> None:
         """Load it.
@@ -22,10 +25,13 @@ class GRMJudge:
         Raises:
             RoboError: where it cannot be read, or looks at views that the robot has not.
         """
-        from robo.rewards.grm.compact import CompactGRM
+        from robo.rewards.grm.folder import load_model
+        from robo.rewards.grm.potential import make_scorer
 
-        self.grm = CompactGRM.load(folder)
-        missing = [view for view in self.grm.config.views if view not in capabilities.views]
+        self.grm = load_model(folder)
+        asked = make_scorer(self.grm, "backward", "cpu", 1)
+        self.views, self.size = asked.views, asked.size
+        missing = [view for view in self.views if view not in capabilities.views]
         if missing:
             raise RobotError(
                 f"the GRM in {folder} looks at views {missing}, but {capabilities.name} has "
@@ -34,17 +40,22 @@ class GRMJudge:
             )
 
     def score(self, episode: Episode) -> dict[str, Any]:
-        """``progress`` at the end, and the curve: ``progress_curve`` at ``progress_steps``."""
+        """What the model says of a trial.
+
+        Returns:
+            ``progress`` at the end, the curve ``progress_curve`` at ``progress_steps``, and
+            ``progress_invalid``, the number of frames whose answer was invalid (progress held).
+        """
         from robo.rewards.grm.score import score_episode
 
-        height, width = self.grm.config.height, self.grm.config.width
         frames = {
-            view: np.stack([fitted(image, height, width) for image in episode.frames[view]])
-            for view in self.grm.config.views
+            view: np.stack([fitted(image, *self.size) for image in episode.frames[view]])
+            for view in self.views
         }
         found = score_episode(self.grm, dataclasses.replace(episode, frames=frames))
         return {
             "progress": found.final,
             "progress_curve": [round(float(p), 4) for p in found.progress],
             "progress_steps": found.frame_step.tolist(),
+            "progress_invalid": found.invalid,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -124,6 +125,44 @@ def test_adaptation_to_a_new_task_from_one_demonstration(several, stores, tmp_pa
     assert again["keyframes"] == "read"
 
 
+def test_subtasks_of_a_whole_store_are_proposed_then_read(stores, tmp_path, capsys):
+    folder = tmp_path / "keyframes"
+    arguments = ["fit", "grm", "--store", stores["a"], *QUICK, "--keyframes", folder]
+    # Proposals of random motion differ in number, so that this fit may end in a refusal.
+    main([*map(str, arguments), "--out", str(tmp_path / "first")])
+    capsys.readouterr()
+    names = [f"episode_{i:04d}" for i in range(4)]
+    assert sorted(path.stem for path in folder.glob("*.json")) == names
+    assert sorted(path.stem for path in folder.glob("*.png")) == names
+    steps = len(EpisodeStore(stores["a"], "r")[0])
+    for name in names:  # as a person would correct them
+        ends = [0, steps // 2, steps]
+        (folder / f"{name}.json").write_text(
+            json.dumps(
+                [
+                    {"annotation": "half", "start_frame_id": a, "end_frame_id": b}
+                    for a, b in itertools.pairwise(ends)
+                ]
+            )
+        )
+    second = run(capsys, *arguments, "--out", tmp_path / "second")
+    assert second["keyframes"] == {"read": 4, "proposed": 0}
+    assert second["subtasks"] == 2 and second["label_horizon"] == steps // 2
+    whole = [{"annotation": "all", "start_frame_id": 0, "end_frame_id": steps}]
+    (folder / "episode_0002.json").write_text(json.dumps(whole))
+    assert "different numbers of subtasks" in refusal(capsys, *arguments, "--out", tmp_path / "x")
+    assert "--store alone" in refusal(capsys, *arguments, "--also", stores["b"])
+
+
+def test_options_that_would_be_ignored_are_refused(several, stores, capsys):
+    fit, served = ["fit", "grm", "--store", stores["a"]], ["--backbone", "http"]
+    adapted = ["--adapt", several, "--demos", stores["new"]]
+    assert "makes one model" in refusal(capsys, *fit, *served, "--ensemble", 2)
+    assert "makes one model" in refusal(capsys, *fit, *adapted, "--ensemble", 2)
+    assert "references of one task" in refusal(capsys, *fit, *served, "--also", stores["b"])
+    assert "robo score" in refusal(capsys, *fit, "--held-out", stores["held"])
+
+
 def test_bad_adaptations_are_one_sentence(several, stores, tmp_path, capsys):
     arguments = ["fit", "grm", "--adapt", several, "--out", tmp_path / "x"]
     assert "go together" in refusal(capsys, *arguments)
@@ -159,10 +198,14 @@ def test_an_ensemble_is_fitted_by_seeds_and_scores(stores, tmp_path, capsys):
 
 
 def test_serve_says_what_is_missing_and_counts(several, capsys):
-    result = run(capsys, "serve", "grm", "--grm", several, "--port", 0, "--seconds", 0.1)
+    serving = ["serve", "grm", "--grm", several, "--port", 0, "--seconds", 0.1]
+    assert "name it by --task" in refusal(capsys, *serving)
+    assert "no reference frames of 'test/C'" in refusal(capsys, *serving, "--task", "test/C")
+    result = run(capsys, *serving, "--task", "test/B")
     assert result["answers"] == 0 and result["url"].startswith("http://127.0.0.1:")
     assert "either --grm FOLDER or --model" in refusal(capsys, "serve", "grm")
-    assert "token" in refusal(capsys, "serve", "grm", "--grm", several, "--host", "0.0.0.0")
+    stranger = [*serving, "--task", "test/A", "--host", "0.0.0.0"]
+    assert "token" in refusal(capsys, *stranger)
 
 
 def test_a_killed_fit_goes_on_to_the_same_weights(stores, tmp_path):

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import struct
 import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 
 import pytest
 import torch
@@ -130,6 +133,37 @@ def test_a_service_that_is_down_or_slow_gives_invalid_hops_and_no_crash():
         client.check()
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"no protocol\r\n\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
+    ],
+)
+def test_a_connection_that_breaks_off_gives_invalid_hops_and_no_crash(reply):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(2**20)
+                    connection.sendall(reply)
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        client = HTTPBackbone(HTTPConfig(url, tries=2, timeout=5))
+        assert client.hops(pairs_of([0, 50])).isnan().all()
+        assert client.counts == {"answers": 1, "invalid": 1, "invalid_unreachable": 1}
+        with pytest.raises(RoboError, match="no reward service answers"):
+            client.check()
+
+
 def test_a_service_that_gives_up_says_so():
     backbone = Knower()
     backbone.gate.clear()
@@ -166,6 +200,14 @@ def question(images, **extra):
     return {"model": "grm", "messages": [{"role": "user", "content": parts}], **extra}
 
 
+def bomb():
+    """The head of a PNG of 900 million pixels."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    content = base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunk).decode()
+    return f"data:image/png;base64,{content}"
+
+
 def test_bad_requests_get_a_sentence_and_the_service_lives_on():
     good = data_url(grey([7])["front"][0])
     broken = "data:image/png;base64," + base64.b64encode(b"\x89PNG no picture").decode()
@@ -178,6 +220,7 @@ def test_bad_requests_get_a_sentence_and_the_service_lives_on():
         (question([good] * 7), "7 images"),
         (question([good] * 7 + [broken]), "cannot be read"),
         (question([good] * 7 + [truncated]), "cannot be read"),
+        (question([good] * 7 + [bomb()]), "cannot be read"),
         (question([good] * 7 + ["http://127.0.0.1/x.png"]), "data addresses"),
         ({"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "no text and no image"),
     ]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from robo.errors import CheckpointError, RoboError
 from robo.rewards.grm.anchors import NEEDS, Hops
-from robo.rewards.grm.potential import AnyGRM, FrameScorer, make_scorer
+from robo.rewards.grm.potential import AnyGRM, FrameScorer, for_task, make_scorer, tasks_of
 from robo.storage import write_bytes
 
 SPREAD = 1.0
@@ -91,6 +91,28 @@ class EnsembleGRM:
     def __init__(self, members: Sequence[AnyGRM], spread: float = SPREAD) -> None:
         """Take over ``members``."""
         self.members, self.spread = list(members), spread
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks whose references every member has."""
+        common = (
+            set.intersection(*(set(tasks_of(one)) for one in self.members)) if self.members else ()
+        )
+        return tuple(sorted(common))
+
+    @property
+    def task(self) -> str | None:
+        """The task that all members compare with; None where they differ."""
+        named = {getattr(one, "task", None) for one in self.members}
+        return named.pop() if len(named) == 1 else None
+
+    def for_task(self, task: str) -> EnsembleGRM:
+        """The members with the references of ``task``; their weights are shared, not copied.
+
+        Raises:
+            RoboError: a member of several tasks, none of them ``task``.
+        """
+        return EnsembleGRM([for_task(member, task) for member in self.members], self.spread)
 
     def scorer(self, mode: str, device: str | torch.device, max_batch: int) -> EnsembleScorer:
         """Score frames; see :class:`EnsembleScorer`."""

@@ -49,15 +49,28 @@ def load_model(folder: str | Path, device: str = "cpu") -> AnyGRM:
     return CompactGRM.load(folder, device)
 
 
-def load_backbone(folder: str | Path, device: str = "cpu") -> Backbone:
+def load_backbone(folder: str | Path, device: str = "cpu", task: str | None = None) -> Backbone:
     """The model in a folder as a backbone, which answers about pairs of frames.
+
+    Args:
+        folder: of a fitted GRM.
+        device: torch device.
+        task: whose references a compact model of several tasks compares with.
 
     Raises:
         CheckpointError: a folder that is missing or damaged.
-        RoboError: several models in one folder, a missing extra, a service that does not answer.
+        RoboError: several models in one folder, several tasks and none named, a missing extra, a
+            service that does not answer.
     """
     model = load_model(folder, device)
     if isinstance(model, CompactGRM):
+        if task is not None:
+            model = model.for_task(task)
+        elif len(model.tasks) > 1:
+            raise RoboError(
+                f"{folder} holds a GRM of tasks {sorted(model.tasks)}, which compares with START "
+                "and GOAL of one; name it by --task"
+            )
         from robo.rewards.grm.compact_backbone import CompactBackbone
 
         return CompactBackbone(model, own_references=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import json
 import math
@@ -30,6 +31,8 @@ SCORE_PATTERN = r"<score>[+-]?(100(\.0{1,4})?|(0|[1-9][0-9]?)(\.[0-9]{1,4})?)%?<
 """The score grammar as a regular expression, for servers that decode inside one."""
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 """HTTP codes that may pass, and are tried again."""
+BROKEN = (OSError, http.client.HTTPException)
+"""What a connection raises that fails, or breaks off in the middle of an answer."""
 
 
 class HTTPBackbone:
@@ -79,7 +82,7 @@ class HTTPBackbone:
                 f"the reward service {self.config.url} refuses the request (HTTP {error.code}); "
                 "check its token (--token-file) and address"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (*BROKEN, ValueError, KeyError, TypeError) as error:
             raise RoboError(
                 f"no reward service answers at {self.config.url} ({error}); start one with `robo "
                 "serve grm`, or check the address"
@@ -143,7 +146,7 @@ class HTTPBackbone:
         except urllib.error.URLError as error:
             slow = isinstance(error.reason, TimeoutError)
             hop, cause = math.nan, "timeout" if slow else "unreachable"
-        except OSError:
+        except BROKEN:
             hop, cause = math.nan, "unreachable"
         except (ValueError, KeyError, IndexError, TypeError):
             hop, cause = math.nan, "malformed"
@@ -163,7 +166,7 @@ class HTTPBackbone:
                     raise
                 after = error.headers.get("Retry-After") or ""
                 pause = max(pause, float(after)) if after.replace(".", "", 1).isdigit() else pause
-            except OSError:
+            except BROKEN:
                 if attempt == self.config.tries:
                     raise
             time.sleep(min(pause, self.config.timeout) * (1.0 + 0.2 * random.random()))

@@ -162,9 +162,13 @@ class OnlineScorer:
             return done
 
     def forget(self, episode: int) -> None:
-        """Drop what is kept of an ended episode, and its waiting frames."""
+        """Drop what is kept of an ended episode, and its frames: those in work are not counted.
+
+        Its id may be used anew at once: the next frame is the first of another episode.
+        """
         with self._changed:
             self._episodes.pop(episode, None)
+            self._busy = [f for f in self._busy if f.episode != episode]
             self._waiting = deque(f for f in self._waiting if f.episode != episode)
             self._changed.notify_all()
 
@@ -272,6 +276,8 @@ class OnlineScorer:
             self.counts["scored"] += len(batch)
             self.counts["invalid"] += int(invalid.sum())
             for i, (frame, state) in enumerate(zip(batch, states, strict=True)):
+                if not any(frame is wanted for wanted in self._busy):
+                    continue  # its episode was forgotten meanwhile
                 state.previous, state.progress = rows[i], float(progress[i])
                 state.step, state.taken = frame.step, frame.taken
                 state.invalid = bool(invalid[i])

@@ -86,8 +86,14 @@ def sample_pair_set(
         config: proportions and seed.
 
     Raises:
-        StoreError: no demonstration, or episodes too short to make a pair.
+        StoreError: no demonstration, episodes of several tasks, or too short to make a pair.
     """
+    tasks = sorted({episode.info.task for episode in episodes})
+    if len(tasks) > 1:
+        raise StoreError(
+            f"pairs show the references of other episodes of one task, but these are of {tasks}; "
+            "give the episodes of one task"
+        )
     rng = np.random.default_rng(config.seed)
     demos = [i for i, episode in enumerate(episodes) if episode.success]
     if not demos:

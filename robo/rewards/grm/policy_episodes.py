@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from robo.perception.views import stack_views
 from robo.rollout import Rollout
+
+Outcome = Callable[[Rollout, int], bool]
+"""From a rollout and the frame row that shows an episode's end to whether it succeeded."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,17 @@ class PolicyEpisodes:
         """Keep frames of ``views`` (height, width) ``size``."""
         self.views, self.size, self.capacity = views, size, capacity
         self.ended: deque[PolicyEpisode] = deque(maxlen=capacity)
+        self.total = 0
+        """Episodes ended so far, those that were dropped included."""
         self._open: dict[int, tuple[list[Tensor], bool]] = {}
 
-    def add(self, rollout: Rollout) -> None:
-        """Take over the frames of one rollout; call it for every rollout, in order."""
+    def add(self, rollout: Rollout, outcome: Outcome | None = None) -> None:
+        """Take over the frames of one rollout; call it for every rollout, in order.
+
+        Args:
+            rollout: with frames.
+            outcome: whether the episode that ends in a frame row succeeded; None asks the rollout.
+        """
         frames = rollout.frames
         if frames is None or len(frames) == 0:
             return
@@ -57,7 +68,9 @@ class PolicyEpisodes:
                 kept.append(images[i].clone())
             self._open[episode] = (kept, step == steps)
             if final:
-                success = bool(rollout.success[step - 1, env]) if step > 0 else False
+                success = step > 0 and (
+                    outcome(rollout, i) if outcome else bool(rollout.success[step - 1, env])
+                )
                 self._end(episode, success)
         alive = set(rollout.episode[-1][~rollout.done[-1]].tolist())
         alive |= set(frames.episode[(frames.step == steps) & ~frames.final].tolist())
@@ -73,6 +86,19 @@ class PolicyEpisodes:
         kept, _ = self._open.pop(episode)
         if len(kept) > 1:
             self.ended.append(PolicyEpisode(torch.stack(kept), success))
+            self.total += 1
+
+    def numbered(self) -> Iterator[tuple[int, PolicyEpisode]]:
+        """The kept episodes, each with a number that it keeps for good."""
+        return enumerate(self.ended, self.total - len(self.ended))
+
+    def open_ends(self) -> dict[int, Tensor]:
+        """First and newest frame, uint8 ``[2, V, H, W, 3]``, of each open episode."""
+        return {
+            episode: torch.stack([kept[0], kept[-1]])
+            for episode, (kept, _) in self._open.items()
+            if kept
+        }
 
     def mark(self, index: int, ceiling: float) -> None:
         """Note what a person says of an ended episode: it reached ``ceiling`` at most."""
@@ -92,6 +118,7 @@ class PolicyEpisodes:
             "images": torch.cat([empty, *(episode.images for episode in ended)]),
             "count": torch.tensor([len(e.images) for e in ended], dtype=torch.int64),
             "success": torch.tensor([e.success for e in ended], dtype=torch.bool),
+            "total": self.total,
             "ceiling": torch.tensor([torch.nan if e.ceiling is None else e.ceiling for e in ended]),
             "open_images": torch.cat([empty, *(torch.stack(kept) for _, (kept, _) in going)]),
             "open_count": torch.tensor([len(kept) for _, (kept, _) in going], dtype=torch.int64),
@@ -108,6 +135,8 @@ class PolicyEpisodes:
         ):
             mark = None if np.isnan(ceiling) else ceiling
             self.ended.append(PolicyEpisode(images.clone(), bool(success), mark))
+        # Checkpoints of before episodes had numbers lack the total.
+        self.total = int(state.get("total", len(self.ended)))
         parts = state["open_images"].split(state["open_count"].tolist())
         self._open = {
             int(name): (list(images.clone()), bool(end))

@@ -65,12 +65,18 @@ AnyGRM = CompactGRM | ScorerMaker
 
 
 def for_task(model: AnyGRM, task: str) -> AnyGRM:
-    """``model`` with the references of ``task``, where it serves several tasks.
+    """``model`` with the references of ``task``, where it, or a member of it, serves several tasks.
 
     Raises:
         RoboError: a model of several tasks, none of them ``task``.
     """
-    return model.for_task(task) if isinstance(model, CompactGRM) else model
+    choose_task = getattr(model, "for_task", None)
+    return model if choose_task is None else choose_task(task)
+
+
+def tasks_of(model: AnyGRM) -> tuple[str, ...]:
+    """Tasks whose references a model, or each member of it, has; empty where it does not say."""
+    return tuple(getattr(model, "tasks", ()))
 
 
 class Scorer:
@@ -190,6 +196,9 @@ class GRMPotential:
         self.camera: CameraSchedule | None = CameraSchedule(
             self.scorer.views, *self.scorer.size, stride
         )
+        self._asked = (mode, device, max_batch)
+        self.follows_task = False
+        """Whether references are those of the rollouts' task, of a model of several tasks."""
         self.invalid = 0
         self.rows = 0
         self._carry: PotentialCarry | None = None
@@ -207,7 +216,8 @@ class GRMPotential:
     ) -> GRMPotential:
         """Read a GRM's folder, of any kind; arguments as for the class.
 
-        ``task`` says whose references a GRM of several tasks compares with; None: the first one's.
+        ``task`` says whose references a GRM of several tasks compares with; None: those of the
+        task that the rollouts are of.
 
         Raises:
             CheckpointError: if the folder is missing, damaged or of another shape.
@@ -218,7 +228,27 @@ class GRMPotential:
         model = load_model(Path(folder), str(device))
         if task is not None:
             model = for_task(model, task)
-        return cls(model, mode, stride, device, max_batch)
+        potential = cls(model, mode, stride, device, max_batch)
+        potential.follows_task = task is None and len(tasks_of(model)) > 1
+        return potential
+
+    def _compare_with_task_of(self, rollout: Rollout) -> None:
+        """Take the references of the rollout's task.
+
+        Raises:
+            RoboError: a rollout of several tasks, or of one that the model does not know.
+        """
+        shown = torch.unique(rollout.episode).tolist()
+        found = sorted({rollout.episodes[i].task for i in shown if i in rollout.episodes})
+        if len(found) > 1:
+            raise RoboError(
+                f"the episodes are of tasks {found}, and a GRM compares with START and GOAL of "
+                "one; score them task by task"
+            )
+        if found and found[0] != getattr(self.grm, "task", None):
+            self.grm = for_task(self.grm, found[0])
+            self.scorer = make_scorer(self.grm, *self._asked)
+            self.mode = self.scorer.mode
 
     def _nothing_open(self) -> dict[str, Tensor]:
         """Tables of the open episodes, without a row."""
@@ -235,8 +265,11 @@ class GRMPotential:
 
         Raises:
             PotentialError: if the rollout has no frames.
-            RoboError: if a view is missing or of another size.
+            RoboError: if a view is missing or of another size, or the model serves several tasks,
+                and the rollout is of none of them.
         """
+        if self.follows_task:
+            self._compare_with_task_of(rollout)
         frames = rollout.frames
         value = self._score(rollout, frames) if frames is not None else torch.zeros(0)
         track, self._carry = hold(rollout, value, self._carry)

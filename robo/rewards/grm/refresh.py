@@ -3,7 +3,8 @@
 A frozen model is exploited sooner or later: the policy finds frames that it takes for progress. So
 the policy's episodes go into a buffer, with their outcome as label, and now and then a copy of the
 model is trained on them beside the demonstrations. The copy replaces the model only if held-out
-episodes say that it is no worse.
+episodes say that it is no worse. Both must be strangers to these: a model that was fitted on the
+demonstrations that judge looks better than any copy that was kept from them.
 
 Labels of the policy's frames: a success is worth the time to go until its end, as demonstrations
 are. A failure keeps a share of the progress that the model saw in it, and at most a ceiling (or
@@ -26,13 +27,17 @@ from robo.perception.augment import pad_edges
 from robo.rewards.grm.bank import FrameBank
 from robo.rewards.grm.compact import CompactGRM
 from robo.rewards.grm.fit import CompactObjective
-from robo.rewards.grm.fit_config import FitConfig
-from robo.rewards.grm.policy_episodes import PolicyEpisode, PolicyEpisodes
+from robo.rewards.grm.fit_config import FitConfig, PairConfig
+from robo.rewards.grm.policy_episodes import Outcome, PolicyEpisode, PolicyEpisodes
 from robo.rewards.grm.potential import GRMPotential
 from robo.rewards.grm.refresh_config import RefreshConfig
 from robo.rewards.grm.training import LoopConfig, train
 from robo.rewards.potential import PotentialTrack
 from robo.rollout import CameraSchedule, Episode, Rollout
+
+REFRESH_FIT = FitConfig(pairs=PairConfig(anchored=0.5))
+"""Half of the pairs ask from GOAL, as the potential's anchor and the judgement do: the frames that
+fool the model are few among all pairs, and a refresh is short."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,30 @@ class Verdict:
     demonstration_error: float
     """Mean absolute error of progress on held-out demonstrations."""
     failure_end: float
-    """Mean progress at the end of the policy's held-out failures; NaN without any."""
+    """Over-rating: mean progress at the end of held-out failures; NaN without any."""
+    order: float
+    """Mean of :func:`order_in_time` over held-out demonstrations and the policy's successes."""
 
     def allows(self, candidate: Verdict, tolerance: float) -> bool:
-        """Whether ``candidate`` may replace the model of this verdict."""
+        """Whether ``candidate`` may replace the model of this verdict.
+
+        It must keep the progress of demonstrations and the order of successes to within
+        ``tolerance``, and may not rate failures higher.
+        """
         kept = candidate.demonstration_error <= self.demonstration_error + tolerance
+        ordered = candidate.order >= self.order - tolerance
         sober = np.isnan(self.failure_end) or candidate.failure_end <= self.failure_end + 1e-6
-        return bool(kept and sober)
+        return bool(kept and ordered and sober)
+
+
+def order_in_time(progress: np.ndarray) -> float:
+    """Share of pairs of frames whose progress rises with time, less that of those that fall.
+
+    Kendall's tau-a: in [-1, 1], 0 for a constant and for fewer than two frames.
+    """
+    later = np.triu_indices(len(progress), 1)
+    rise = np.sign(progress[None, :] - progress[:, None])[later]
+    return float(rise.mean()) if len(rise) else 0.0
 
 
 class RefreshedPotential:
@@ -65,6 +87,7 @@ class RefreshedPotential:
         config: RefreshConfig | None = None,
         fit: FitConfig | None = None,
         device: str = "cpu",
+        held_out: Iterable[Episode] | None = None,
     ) -> None:
         """Score with a copy of ``grm``, and refresh that copy.
 
@@ -74,15 +97,21 @@ class RefreshedPotential:
             mode: a :data:`robo.rewards.grm.anchors.AnchorMode`.
             stride: steps between two frames.
             config: when and how to refresh.
-            fit: how a training step draws frames and pairs; views and sizes are the model's.
+            fit: how a training step draws frames and pairs; views and sizes are the model's. None
+                takes :data:`REFRESH_FIT`.
             device: where the model runs.
+            held_out: demonstrations, and labelled failures, on which neither ``grm`` was fitted
+                nor any copy will be: they judge. None keeps a share of the demonstrations among
+                ``episodes`` from the copies. If ``grm`` was fitted on these, it has an advantage
+                over every copy, and good copies are refused.
 
         Raises:
-            StoreError: fewer than two demonstrations: one judges, one trains.
-            RoboError: an argument is out of range.
+            StoreError: fewer than two demonstrations without ``held_out``: one judges, one
+                trains; no demonstration among ``held_out``, or episodes of another task.
+            RoboError: an argument is out of range, frames of another size.
         """
         self.config = config or RefreshConfig()
-        self.fit = replace(fit or FitConfig(), views=grm.config.views)
+        self.fit = replace(fit or REFRESH_FIT, views=grm.config.views)
         self.grm = copy.deepcopy(grm)
         self.potential = GRMPotential(self.grm, mode, stride, device)
         self.camera: CameraSchedule | None = self.potential.camera
@@ -91,18 +120,55 @@ class RefreshedPotential:
         self.bank = FrameBank.of(
             episodes, grm.config.views, self.fit.labels, self.fit.augment.shift
         )
-        if len(self.bank.demos) < 2:
-            raise StoreError(
-                "refreshing needs at least two demonstrations, of which one judges the new model; "
-                f"there are {len(self.bank.demos)}"
-            )
+        self._check_task()
         self.buffer = PolicyEpisodes(grm.config.views, grm.size, self.config.capacity)
         self.rng = np.random.default_rng(self.config.seed)
-        judges = max(1, round(self.config.held_out_share * len(self.bank.demos)))
-        self.judges = self.rng.permutation(self.bank.demos)[:judges]
+        self.judge_bank, self.judges, self.teachers = self._judges(held_out)
         lengths = self.bank.count[self.bank.demos]
         self.pace = float(np.median(lengths)) - 1.0
         self.calls = self.accepted = self.refused = 0
+        self.outcome: Outcome | None = None
+        """Who says whether the policy's episodes succeeded; None: the simulator."""
+
+    def _check_task(self) -> None:
+        """Refuse episodes of another task than the one whose references are compared with."""
+        known = self.grm.task
+        if len(self.grm.tasks) > 1 and self.bank.task != known:
+            raise StoreError(
+                f"the episodes to refresh with are of {self.bank.task}, the GRM compares with "
+                f"START and GOAL of {known}; give episodes of that task, or name theirs by "
+                "--reward.grm-task"
+            )
+
+    def _judges(
+        self, held_out: Iterable[Episode] | None
+    ) -> tuple[FrameBank, np.ndarray, np.ndarray]:
+        """A bank, which of its demonstrations judge, and which of ours train."""
+        bank = self.bank
+        if held_out is None:
+            if len(bank.demos) < 2:
+                raise StoreError(
+                    "refreshing needs at least two demonstrations, of which one judges the new "
+                    f"model; there are {len(bank.demos)}"
+                )
+            count = max(1, round(self.config.held_out_share * len(bank.demos)))
+            judges = self.rng.permutation(bank.demos)[:count]
+            return bank, judges, np.setdiff1d(bank.demos, judges)
+        # Both are labelled by one horizon, so that equal states are worth the same.
+        labels = replace(self.fit.labels, horizon=bank.labeller.horizon)
+        other = FrameBank.of(held_out, bank.views, labels, 0)
+        if other.task != bank.task or other.labeller.subtasks != bank.labeller.subtasks:
+            raise StoreError(
+                f"the held-out episodes are of {other.task} in {other.labeller.subtasks} subtasks, "
+                f"those to learn from of {bank.task} in {bank.labeller.subtasks}; hold out "
+                "episodes of the same task with the same keyframes"
+            )
+        if other.size != bank.size:
+            raise RoboError(
+                f"the held-out frames are {other.size[0]}x{other.size[1]} pixels (height x width), "
+                f"those to learn from {bank.size[0]}x{bank.size[1]}; collect at one size"
+            )
+        return other, other.demos, bank.demos
 
     @property
     def counts(self) -> dict[str, int]:
@@ -117,7 +183,7 @@ class RefreshedPotential:
         come from one model, but for the step at a cut.
         """
         track = self.potential(rollout)
-        self.buffer.add(rollout)
+        self.buffer.add(rollout, self.outcome)
         self.calls += 1
         due = self.calls % self.config.every_iterations == 0
         if due and self.buffer.count(False) >= self.config.fewest_failures:
@@ -152,18 +218,25 @@ class RefreshedPotential:
         return taken
 
     def _renew_scorer(self) -> None:
-        """The references have other embeddings under the new weights."""
+        """References and the open episodes' frames have other embeddings under new weights."""
         state = self.potential.state_dict()
         potential = GRMPotential(self.grm, self.mode, self.stride, self.device)
+        ends = self.buffer.open_ends()
+        for row, episode in enumerate(state["open"]["episode"].tolist()):
+            if episode in ends:
+                views = {view: ends[episode][:, i] for i, view in enumerate(potential.scorer.views)}
+                first, newest = potential.scorer.encode(views).cpu()
+                state["open"]["start"][row], state["open"]["previous"][row] = first, newest
         potential.load_state_dict(state)
         self.potential = potential
 
     def _split(self) -> tuple[list[PolicyEpisode], list[PolicyEpisode]]:
-        """The policy's episodes that judge, and those that train."""
-        ended = list(self.buffer.ended)
+        """The policy's episodes that judge, and those that train: each the same role for good."""
         every = max(2, round(1.0 / self.config.held_out_share))
-        judge = [episode for i, episode in enumerate(ended) if i % every == 0]
-        return judge, [episode for i, episode in enumerate(ended) if i % every]
+        judge, learn = [], []
+        for number, episode in self.buffer.numbered():
+            (learn if number % every else judge).append(episode)
+        return judge, learn
 
     def progress(self, grm: CompactGRM, images: torch.Tensor) -> np.ndarray:
         """Backward-anchored progress ``[F]`` of frames: each by itself."""
@@ -195,7 +268,7 @@ class RefreshedPotential:
         """The bank without the judging demonstrations, and with the policy's episodes."""
         bank = self.bank
         if not learn:
-            return replace(bank, demos=np.setdiff1d(bank.demos, self.judges))
+            return replace(bank, demos=self.teachers)
         count = np.array([len(episode.images) for episode in learn])
         success = np.array([episode.success for episode in learn])
         known = len(bank.count)
@@ -211,24 +284,41 @@ class RefreshedPotential:
             step=np.concatenate([bank.step, step]),
             first=np.cumsum(total) - total,
             count=total,
-            demos=np.concatenate([np.setdiff1d(bank.demos, self.judges), index[success]]),
+            demos=np.concatenate([self.teachers, index[success]]),
             failures=np.concatenate([bank.failures, index[~success]]),
         )
 
     def verdict(self, grm: CompactGRM, judge: list[PolicyEpisode]) -> Verdict:
-        """What held-out demonstrations and the policy's held-out failures say of ``grm``."""
-        bank, errors = self.bank, []
+        """What held-out demonstrations and the policy's held-out episodes say of ``grm``."""
+        errors, order, ends = [], [], []
+        for demo in self.judges:
+            seen = self.progress(grm, self._held_out_frames(demo))
+            errors.append(np.abs(seen - self._held_out_labels(demo)).mean())
+            order.append(order_in_time(seen))
+        for episode in judge:
+            if episode.success:
+                order.append(order_in_time(self.progress(grm, episode.images)))
+            else:
+                ends.append(self.progress(grm, episode.images[-1:])[0])
+        # Failures among the episodes to learn from are trained on: they judge nothing.
+        given = () if self.judge_bank is self.bank else self.judge_bank.failures
+        ends += [self.progress(grm, self._held_out_frames(one)[-1:])[0] for one in given]
+        end = float(np.mean(ends)) if ends else float("nan")
+        return Verdict(float(np.mean(errors)), end, float(np.mean(order)))
+
+    def _held_out_frames(self, episode: int) -> torch.Tensor:
+        """uint8 ``[F, V, H, W, 3]`` of an episode of the judging bank."""
+        bank = self.judge_bank
         height, width = bank.size
         edge = bank.margin
-        for demo in self.judges:
-            rows = slice(bank.first[demo], bank.first[demo] + bank.count[demo])
-            images = bank.padded[rows, :, edge : edge + height, edge : edge + width]
-            seen = self.progress(grm, torch.from_numpy(np.ascontiguousarray(images)))
-            errors.append(np.abs(seen - bank.label[rows]).mean())
-        ends = [
-            self.progress(grm, episode.images[-1:])[0] for episode in judge if not episode.success
-        ]
-        return Verdict(float(np.mean(errors)), float(np.mean(ends)) if ends else float("nan"))
+        rows = slice(bank.first[episode], bank.first[episode] + bank.count[episode])
+        inner = bank.padded[rows, :, edge : edge + height, edge : edge + width]
+        return torch.from_numpy(np.ascontiguousarray(inner))
+
+    def _held_out_labels(self, episode: int) -> np.ndarray:
+        """``[F]`` labels of an episode of the judging bank."""
+        bank = self.judge_bank
+        return bank.label[bank.first[episode] : bank.first[episode] + bank.count[episode]]
 
     def learned(self) -> dict[str, Any]:
         """Copies of the weights as they are now."""

@@ -11,8 +11,8 @@ from robo.errors import RoboError
 class RefreshConfig:
     """When and how the reward model learns from the policy's own episodes."""
 
-    every_iterations: int = 10
-    """PPO iterations between two refreshes."""
+    every_iterations: int = 4
+    """PPO iterations between two refreshes; a policy finds a new flaw within a few."""
     capacity: int = 200
     """Episodes of the policy that are kept, the newest."""
     fewest_failures: int = 8
@@ -26,9 +26,11 @@ class RefreshConfig:
     discount: float = 0.5
     """A failure keeps this share of the progress that the model saw in it."""
     held_out_share: float = 0.25
-    """Share of the policy's episodes, and of the demonstrations, that only judge."""
+    """Share of the policy's episodes that only judge; and of the demonstrations, where no others
+    are held out."""
     tolerance: float = 0.02
-    """A refreshed model may be worse by this much on the held-out demonstrations."""
+    """A refreshed model may be worse by this much on held-out demonstrations: in the mean error of
+    their progress, and in its order in time."""
     seed: int = 0
     """Of batches and of which episodes judge."""
 

@@ -80,6 +80,18 @@ def learning_rate_factor(fraction: float) -> float:
     return min(1.0, fraction / 0.05 + 0.02) * 0.5 * (1.0 + math.cos(math.pi * min(fraction, 1.0)))
 
 
+def take_device() -> None:
+    """Let ``cuda`` mean this process's own GPU, where ``accelerate launch`` started several.
+
+    Call it before anything is moved to the GPU: otherwise all processes would load their model on
+    the first one, and could not exchange gradients.
+    """
+    import os
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+
+
 class Processes:
     """The processes that train together; one by default."""
 
@@ -131,10 +143,16 @@ def train(
         Loss of each step, those before a resume included.
 
     Raises:
-        RoboError: a loss that is not finite.
+        RoboError: a loss that is not finite, a time limit with several processes.
         CheckpointError: a damaged checkpoint, or one of another training.
     """
     processes = processes or Processes()
+    if config.minutes is not None and processes.count > 1:
+        # Clocks differ: one process would stop a step before the others, which would wait for it.
+        raise RoboError(
+            f"minutes is {config.minutes} in a training of {processes.count} processes, which must "
+            "all stop at the same step; give the number of steps alone"
+        )
     parameters = list(objective.parameters())
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, weight_decay=config.weight_decay

@@ -145,6 +145,31 @@ def _row(stream):
     return int(np.flatnonzero(env == 0)[0]) if len(step) else 0
 
 
+def test_a_model_of_several_tasks_compares_with_the_task_that_is_played(
+    small_grm, stream, tmp_path
+):
+    shown = small_grm.reference
+    grm = copy.deepcopy(small_grm)
+    swapped = copy.deepcopy({"start": shown["goal"], "goal": shown["start"]})
+    grm.set_task("synthetic/Other", "other", swapped)
+    grm.set_task("synthetic/Reach", "reach", copy.deepcopy(shown))
+    grm.use_task("synthetic/Other")
+    grm.save(tmp_path)
+    followed = GRMPotential.load(tmp_path, "backward", 3)
+    named = GRMPotential.load(tmp_path, "backward", 3, task="synthetic/Reach")
+    found, wanted = (play(one, stream, [5])[0] for one in (followed, named))
+    torch.testing.assert_close(found, wanted)
+    assert followed.grm.task == "synthetic/Reach" and followed.invalid == 0
+    other = stream.cut(0, 5)
+    for index in list(other.episodes):
+        other.episodes[index] = EpisodeInfo("synthetic/None")
+    with pytest.raises(RoboError, match="no reference frames of 'synthetic/None'"):
+        GRMPotential.load(tmp_path, "backward", 3)(other)
+    other.episodes[0] = EpisodeInfo("synthetic/Reach")
+    with pytest.raises(RoboError, match="task by task"):
+        GRMPotential.load(tmp_path, "backward", 3)(other)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_resume_is_exact(mode, small_grm, stream):
     one = GRMPotential(small_grm, mode, 3)

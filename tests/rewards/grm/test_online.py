@@ -131,6 +131,26 @@ def test_equal_frames_are_encoded_once_and_ended_episodes_are_forgotten(gated, s
         online.submit(0, 0, views)
 
 
+def test_an_episode_forgotten_while_it_is_scored_does_not_come_back(gated, synthetic):
+    """The next episode of that environment would start with the old one's progress."""
+    online, shots = OnlineScorer(gated), list(frames_of(synthetic.episode(0)[0]))
+    try:
+        gated.gate.clear()
+        online.submit(0, *shots[-1])
+        until = time.monotonic() + 5
+        while not online._busy and time.monotonic() < until:
+            time.sleep(0.01)
+        online.forget(0)
+        assert online.read(0).waiting == 0
+        gated.gate.set()
+        online.submit(1, *shots[0])
+        assert online.drain(20)
+        assert online.read(0).step == -1 and online.read(1).step == 0
+    finally:
+        gated.gate.set()
+        online.close()
+
+
 def test_invalid_answers_hold_and_failures_are_told(gated, synthetic, monkeypatch):
     online = OnlineScorer(gated)
     shots = list(frames_of(synthetic.episode(0)[0]))

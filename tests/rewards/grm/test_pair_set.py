@@ -130,6 +130,9 @@ def test_too_short_or_missing_demonstrations_are_refused(episodes):
     )
     with pytest.raises(StoreError, match="too short"):
         sample_pair_set([short], labeller, CONFIG)
+    other = replace(episodes[1], info=replace(episodes[1].info, task="test/Other"))
+    with pytest.raises(StoreError, match="episodes of one task"):
+        sample_pair_set([episodes[0], other], labeller, CONFIG)
     for options in ({"zero_hop": 2.0}, {"samples": 0}):
         with pytest.raises(StoreError, match="expected"):
             PairSetConfig(**options)

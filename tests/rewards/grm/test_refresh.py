@@ -19,7 +19,7 @@ from robo.rewards.grm.fit_config import FitConfig, PairConfig
 from robo.rewards.grm.folder import load_model
 from robo.rewards.grm.policy_episodes import PolicyEpisode, PolicyEpisodes
 from robo.rewards.grm.potential import GRMPotential
-from robo.rewards.grm.refresh import RefreshedPotential, Verdict
+from robo.rewards.grm.refresh import RefreshedPotential, Verdict, order_in_time
 from robo.rewards.grm.refresh_config import RefreshConfig
 from robo.rewards.grm.score import score_episode
 from robo.rewards.potential import Potential
@@ -113,9 +113,9 @@ def test_a_worse_model_is_refused(small_grm, demos, stream):
     wild = replace(OFTEN, learning_rate=10.0, steps=3, tolerance=0.0)
     potential = RefreshedPotential(small_grm, demos, "backward", 3, wild, QUICK)
     before = copy.deepcopy(potential.grm.state_dict())
-    worse = Verdict(0.5, 0.9)
+    worse = Verdict(0.5, 0.9, 0.5)
     potential.verdict = lambda grm, judge: (  # the candidate is judged second
-        Verdict(0.1, 0.2) if grm is potential.grm else worse
+        Verdict(0.1, 0.2, 0.5) if grm is potential.grm else worse
     )
     potential(stream.cut(0, 30))
     assert potential.refused == 1 and potential.accepted == 0
@@ -126,15 +126,121 @@ def test_a_worse_model_is_refused(small_grm, demos, stream):
 @pytest.mark.parametrize(
     ("candidate", "taken"),
     [
-        (Verdict(0.10, 0.30), True),
-        (Verdict(0.115, 0.30), True),
-        (Verdict(0.13, 0.10), False),
-        (Verdict(0.05, 0.45), False),
+        (Verdict(0.10, 0.30, 0.9), True),
+        (Verdict(0.115, 0.30, 0.9), True),
+        (Verdict(0.13, 0.10, 0.9), False),
+        (Verdict(0.05, 0.45, 0.9), False),
+        (Verdict(0.10, 0.30, 0.885), True),
+        (Verdict(0.05, 0.10, 0.8), False),
+        (Verdict(0.05, 0.0, 0.0), False),  # the same progress everywhere
     ],
 )
 def test_the_verdict(candidate, taken):
-    assert Verdict(0.10, 0.40).allows(candidate, 0.02) == taken
-    assert Verdict(0.10, float("nan")).allows(Verdict(0.1, float("nan")), 0.0)
+    assert Verdict(0.10, 0.40, 0.9).allows(candidate, 0.02) == taken
+    unknown = float("nan")
+    assert Verdict(0.10, unknown, 0.9).allows(Verdict(0.1, unknown, 0.9), 0.0)
+
+
+def test_order_in_time():
+    assert order_in_time(np.array([0.1, 0.2, 0.4])) == 1.0
+    assert order_in_time(np.array([0.4, 0.2, 0.1])) == -1.0
+    assert order_in_time(np.array([0.1, 0.4, 0.2])) == pytest.approx(1 / 3)
+    assert order_in_time(np.full(5, 0.3)) == order_in_time(np.array([0.3])) == 0.0
+
+
+def test_held_out_demonstrations_judge_and_never_train(small_grm, synthetic, demos, stream):
+    held_out = [synthetic.episode(seed, stride=4)[0] for seed in (50, 51)]
+    lost = synthetic.episode(52, success=False, stride=4)[0]
+    potential = RefreshedPotential(
+        small_grm, demos, "backward", 3, OFTEN, QUICK, held_out=[*held_out, lost]
+    )
+    assert potential._joined([]).demos.tolist() == [0, 1, 2, 3]
+    assert len(potential._joined([]).count) == len(demos)
+    found = potential.verdict(small_grm, [])
+    scores = [score_episode(small_grm, episode) for episode in held_out]
+    labels = [potential.bank.labeller.at_frames(episode) for episode in held_out]
+    errors = [
+        np.abs(one.progress - label).mean() for one, label in zip(scores, labels, strict=True)
+    ]
+    assert found.demonstration_error == pytest.approx(np.mean(errors), abs=1e-5)
+    assert found.order == pytest.approx(np.mean([order_in_time(s.progress) for s in scores]))
+    assert found.failure_end == pytest.approx(score_episode(small_grm, lost).final, abs=1e-5)
+    # A success of the policy is put in order too, and a failure of it counts as one.
+    images = torch.from_numpy(np.stack([demos[0].frames[v] for v in synthetic.views], 1))
+    more = potential.verdict(small_grm, [PolicyEpisode(images, True), PolicyEpisode(images, False)])
+    assert more.order != found.order and more.failure_end != found.failure_end
+    assert more.demonstration_error == found.demonstration_error
+    # One demonstration is enough to learn from where others judge.
+    potential = RefreshedPotential(
+        small_grm, demos[:1], "backward", 3, OFTEN, QUICK, held_out=held_out
+    )
+    potential(stream.cut(0, 10))
+    assert potential.accepted + potential.refused == 1
+
+
+def test_held_out_episodes_that_do_not_fit_are_refused(small_grm, synthetic, demos):
+    def refreshed(*held_out):
+        RefreshedPotential(small_grm, demos, held_out=held_out)
+
+    other, _ = synthetic.episode(60, stride=4)
+    with pytest.raises(StoreError, match="synthetic/Other"):
+        refreshed(replace(other, info=replace(other.info, task="synthetic/Other")))
+    with pytest.raises(StoreError, match="2 subtasks"):
+        refreshed(replace(other, keyframes={"half": 12}))
+    with pytest.raises(RoboError, match="16x16"):
+        refreshed(synthetic.episode(60, stride=4, size=16)[0])
+    with pytest.raises(StoreError, match="no successful episode"):
+        refreshed(synthetic.episode(60, stride=4, success=False)[0])
+    with pytest.raises(RoboError, match="refresh-store"):
+        RewardConfig(kind="grm", grm=".", refresh_held_out=".")
+
+
+def test_a_model_of_several_tasks_is_refreshed_by_episodes_of_its_own(small_grm, demos):
+    grm = copy.deepcopy(small_grm)
+    reference = dict(grm.reference)
+    grm.set_task("synthetic/Reach", "reach", reference)
+    grm.set_task("synthetic/Other", "other", reference)
+    grm.use_task("synthetic/Other")
+    with pytest.raises(StoreError, match="grm-task"):
+        RefreshedPotential(grm, demos)
+    RefreshedPotential(grm.for_task("synthetic/Reach"), demos)
+
+
+def test_a_judging_episode_of_the_policy_judges_for_good(small_grm, demos):
+    """Otherwise the model would have been trained on what it is judged by."""
+    config = replace(OFTEN, capacity=6, held_out_share=0.5)
+    potential = RefreshedPotential(small_grm, demos, config=config, fit=QUICK)
+    roles: dict[int, set[str]] = {}
+    for number in range(11):
+        potential.buffer._open[number] = (list(torch.full((2, 3, 32, 32, 3), number)), False)
+        potential.buffer._end(number, False)
+        for role, episodes in zip(("judge", "learn"), potential._split(), strict=True):
+            for episode in episodes:
+                roles.setdefault(int(episode.images[0, 0, 0, 0, 0]), set()).add(role)
+    assert all(len(found) == 1 for found in roles.values()) and len(roles) == 11
+    assert [found for _, found in sorted(roles.items())][:2] == [{"judge"}, {"learn"}]
+    again = PolicyEpisodes(potential.buffer.views, (32, 32), 6)
+    again.load_state_dict(potential.buffer.state_dict())
+    assert [number for number, _ in again.numbered()] == list(range(5, 11))
+
+
+def test_open_episodes_are_seen_by_the_new_weights_after_a_refresh(small_grm, demos, stream):
+    potential = RefreshedPotential(small_grm, demos, "mean", 3, OFTEN, QUICK)
+    potential.verdict = lambda grm, judge: Verdict(0.1, 0.2, 0.5)  # every copy is taken
+    potential(stream.cut(0, 10))
+    assert potential.accepted == 1 and not same_weights(potential.grm, small_grm)
+    kept = potential.potential.state_dict()["open"]
+    assert len(kept["episode"]) >= 3
+    for row, episode in enumerate(kept["episode"].tolist()):
+        ages = sorted(
+            int(stream.age[t, env])
+            for t, env in np.argwhere(stream.episode[:11] == episode)
+            if stream.age[t, env] % stream.stride == 0
+        )
+        for name, age in (("start", ages[0]), ("previous", ages[-1])):
+            shot = {k: torch.from_numpy(v[None]) for k, v in stream.shot(episode, age).items()}
+            expected = potential.potential.scorer.encode(shot)[0]
+            torch.testing.assert_close(kept[name][row], expected, atol=1e-5, rtol=0)
 
 
 def test_labels_of_the_policys_episodes(small_grm, demos):
@@ -176,7 +282,7 @@ def test_frames_that_fool_the_model_sink_and_demonstrations_stay(synthetic, demo
     assert score_episode(potential.grm, held_out).final > 0.8
 
 
-def test_refreshing_by_command_line_settings(small_grm, demos, tmp_path):
+def test_refreshing_by_command_line_settings(small_grm, synthetic, demos, tmp_path):
     from robo.data import EpisodeStore
 
     small_grm.save(tmp_path / "grm")
@@ -186,7 +292,15 @@ def test_refreshing_by_command_line_settings(small_grm, demos, tmp_path):
     config = RewardConfig(kind="grm", grm=tmp_path / "grm", refresh_store=tmp_path / "store")
     reward = make_reward(config, 0.99, "keep")
     assert isinstance(reward.potential, RefreshedPotential)
+    with pytest.raises(RoboError, match="2 processes"):
+        make_reward(config, 0.99, "keep", lambda value: [value, value])
+    make_reward(config, 0.99, "keep", lambda value: [value])
     assert {"refreshes_accepted", "invalid", "rows"} <= reward.counts.keys()
+    with EpisodeStore(tmp_path / "held_out") as store:
+        store.append(synthetic.episode(70, stride=4)[0])
+    judged = make_reward(replace(config, refresh_held_out=tmp_path / "held_out"), 0.99, "keep")
+    assert judged.potential.teachers.tolist() == [0, 1, 2, 3]
+    assert len(reward.potential.teachers) == 3
     with pytest.raises(StoreError, match="two demonstrations"):
         RefreshedPotential(small_grm, demos[:1])
     for options in ({"steps": 0}, {"discount": 2.0}, {"held_out_share": 1.0}):
@@ -231,6 +345,38 @@ def test_the_lower_bound_of_an_ensemble():
     assert bound[3].isnan() and apart == pytest.approx(0.1 / 3)
     assert lower_bound(values[:1], 5.0)[0][0] == pytest.approx(0.2)
     assert lower_bound(torch.tensor([[-1.0], [1.0]]), 3.0)[0].item() == -1.0
+
+
+def test_an_ensemble_of_several_tasks_compares_with_the_references_asked_for(
+    small_grm, synthetic, tmp_path
+):
+    def member(scale):
+        grm = copy.deepcopy(small_grm)
+        shown = small_grm.reference
+        grm.set_task("synthetic/Reach", "reach", copy.deepcopy(shown))
+        swapped = copy.deepcopy({"start": shown["goal"], "goal": shown["start"]})
+        grm.set_task("synthetic/Other", "other", swapped)
+        grm.use_task("synthetic/Other")
+        with torch.no_grad():
+            grm.parts.weight.mul_(scale)
+        return grm
+
+    members = [member(1.0), member(0.7)]
+    both = EnsembleGRM(members, 0.0)
+    episode, _ = synthetic.episode(3)
+    wanted = EnsembleGRM([one.for_task("synthetic/Reach") for one in members], 0.0)
+    found = score_episode(both, episode).hops["backward"]
+    expected = score_episode(wanted, episode).hops["backward"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    other = replace(episode, info=replace(episode.info, task="synthetic/Other"))
+    assert np.abs(found - score_episode(both, other).hops["backward"]).max() > 1e-6
+    for i, one in enumerate(members):
+        one.save(tmp_path / str(i))
+    EnsembleGRM.write(tmp_path, [tmp_path / "0", tmp_path / "1"])
+    named = GRMPotential.load(tmp_path, task="synthetic/Reach").grm
+    assert [one.task for one in named.members] == ["synthetic/Reach"] * 2
+    with pytest.raises(RoboError, match="no reference frames of 'synthetic/None'"):
+        GRMPotential.load(tmp_path, task="synthetic/None")
 
 
 def test_an_ensemble_of_one_is_its_member_and_of_several_is_below_their_mean(
