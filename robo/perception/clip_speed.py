@@ -61,8 +61,9 @@ def class_token_last(visual: Any) -> bool:
         return False
     last, parts = blocks[-1], ("ln_1", "ls_1", "ln_2", "ls_2", "mlp", "attention")
     inner = getattr(last, "attn", None)
-    plain = isinstance(inner, nn.MultiheadAttention) and inner.in_proj_weight is not None
-    if not plain or hasattr(last, "ln_1_kv") or not all(hasattr(last, part) for part in parts):
+    if hasattr(last, "ln_1_kv") or not all(hasattr(last, part) for part in parts):
+        return False
+    if not isinstance(inner, nn.MultiheadAttention) or inner.in_proj_weight is None:
         return False
     if not inner.batch_first or inner.bias_k is not None or inner.add_zero_attn:
         return False

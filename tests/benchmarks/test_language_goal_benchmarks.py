@@ -146,3 +146,15 @@ def test_the_driving_script_takes_goals_in_words(monkeypatch):
     assert config.sac.train_freq == 32 and config.densities == (0, 40)
     plain = launch.training(tyro.cli(launch.Config, args=["--out", "runs/x"]))
     assert plain.reward.kind == "route_completion"
+
+
+def test_sac_in_several_processes_is_refused(monkeypatch, tmp_path):
+    import tyro
+
+    from robo.errors import RoboError
+
+    monkeypatch.syspath_prepend(str(FOLDER / "launch"))
+    launch = importlib.import_module("train_carla")
+    arguments = ["--out", str(tmp_path), "--algorithm", "sac", "--nproc", "2"]
+    with pytest.raises(RoboError, match="SAC trains in one process"):
+        launch.main(tyro.cli(launch.Config, args=arguments))

@@ -358,7 +358,7 @@ def test_fitted_bounds_come_from_the_models_folder(tiny_clip, tmp_path, encoder)
         LanguageGoalReward(dataclasses.replace(config, image=larger), encoder=encoder)
         # Bounds of one's own are nobody else's business.
         LanguageGoalReward(dataclasses.replace(config, preset="released"), encoder=encoder)
-    given_too = dataclasses.replace(config, upper=0.9)
+    given_too = dataclasses.replace(config, image=larger, upper=0.9)
     assert LanguageGoalReward(given_too, encoder=encoder).scale.upper == 0.9
 
 
