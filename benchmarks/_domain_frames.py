@@ -9,20 +9,36 @@ from _study import Run, Study, execute
 
 from robo.errors import RoboError
 
+EPISODES, ITERATIONS = 240, 3000
+"""Training episodes per driving town, and training steps of a fit."""
+DRIVING: dict[str, float] = {
+    "size": 216,
+    "stride": 3,
+    "blind": 0.8,
+    "vehicles": 100,
+    "time_limit": 15.0,
+}
+"""How driving is recorded: part of a run's settings, so that older frames are not taken over."""
 LIFT_FAILURES = ("beside", "closed", "open", "above", "drop", "hover", "knock", "wander")
 
 
 def frame_run(name: str, task: str, episodes: int, seed: int) -> Run:
     """A run that records episodes with frames and signals."""
-    settings = {"what": "frames", "task": task, "episodes": episodes, "seed": seed}
+    settings: dict[str, Any] = {"what": "frames", "task": task, "episodes": episodes, "seed": seed}
+    if not task.startswith("mujoco/"):
+        settings |= DRIVING
     return Run(f"frames-{name}", settings)
 
 
 def fit_run(captions: str, frames: tuple[str, ...], **settings: Any) -> Run:
-    """A run that fits a model on the frames of other runs."""
+    """A run that fits a model, of the sizes of ``robo fit clip``, on the frames of other runs."""
+    from robo.perception.clip_config import ClipFitConfig
+
+    usual = ClipFitConfig()
+    sizes = {"width": usual.shape.width, "batch_size": usual.batch_size, "peak": usual.peak}
     return Run(
         f"clip-{captions}",
-        {"what": "fit", "captions": captions, "frames": list(frames), **settings},
+        {"what": "fit", "captions": captions, "frames": list(frames), **sizes, **settings},
     )
 
 
@@ -78,6 +94,10 @@ def _record(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
             task=settings["task"],
             episodes=settings["episodes"],
             seed=settings["seed"],
+            blind=settings["blind"],
+            size=settings["size"],
+            stride=settings["stride"],
+            options={name: settings[name] for name in ("vehicles", "time_limit")},
             out=folder,
         )
     )

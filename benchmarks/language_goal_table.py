@@ -13,13 +13,14 @@ Finished runs are files in the work folder: interrupt it, repeat the command, an
 from __future__ import annotations
 
 import statistics
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tyro
-from _domain_frames import fit_run, frame_run, made
-from _study import Run, Study, execute, machine, one_thread, publish
+from _domain_frames import EPISODES, ITERATIONS, fit_run, frame_run, made
+from _study import Run, Study, execute, machine, minutes_left, one_thread, publish
 
 NAMES = {
     "language_goal": "VLM-RL",
@@ -59,9 +60,9 @@ class Options:
     """Seeds of the ten routes."""
     stride: int = 2
     """Steps between two frames."""
-    episodes: int = 80
+    episodes: int = EPISODES
     """Episodes per town that the model is fitted on."""
-    iterations: int = 2000
+    iterations: int = ITERATIONS
     """Training steps of its fit."""
     workers: int = 1
     """Runs at a time."""
@@ -186,15 +187,17 @@ def main(options: Options) -> None:
     ]
     settings = {"iterations": options.iterations, "fit_minutes": None, "seed": 0}
     fit = fit_run("driving", tuple(run.name for run in frames), **settings)
-    made(study, frames, options.workers)
-    made(study, [fit], options.workers)
+    began = time.monotonic()
+    made(study, frames, options.workers, options.minutes)
+    made(study, [fit], options.workers, minutes_left(options.minutes, began))
     runs = plan(options)
 
     def tell(run: Run, result: dict[str, Any] | None) -> None:
         said = "failed" if result is None else f"{result['success_rate']:.0%} success"
         print(f"{run.name}: {said}", flush=True)
 
-    execute(study, runs, train, options.workers, options.minutes, tell)
+    left = minutes_left(options.minutes, began)
+    execute(study, runs, train, options.workers, left, tell)
     rows = rows_of(study, runs)
     ours = next((row["ours"] for row in rows if row["name"] == "VLM-RL"), None)
     publish(

@@ -158,7 +158,7 @@ def make_encoder(settings: dict[str, Any], episodes: list[Episode]) -> VideoEnco
         from robo.perception.clip_config import ClipConfig, ClipShape
         from robo.perception.open_clip_video import OpenClipEncoder
 
-        model = build_clip(ClipShape(), settings["seed"])
+        model = build_clip(ClipShape(width=8), settings["seed"])
         tokenizer = open_clip_module().get_tokenizer("ViT-B-32")
         clip = ClipEncoder(model, tokenizer, ClipConfig("random"), settings["device"])
         return OpenClipEncoder(clip, VIEWS)

@@ -1,6 +1,6 @@
 """Top views of driving with their signals, for `robo fit clip`.
 
-    python datasets/driving_frames.py --task carla-standin/Grid --episodes 40 --out runs/grid
+    python datasets/driving_frames.py --task carla-standin/Grid --episodes 120 --out runs/grid
 
 A scripted driver follows routes through dense traffic; in a share of the episodes it looks at
 nobody, and runs into what stands in its way. The store holds frames and signals, no observations.
@@ -21,16 +21,16 @@ class Config:
 
     task: str = "carla-standin/Grid"
     """Driving task."""
-    episodes: int = 40
+    episodes: int = 120
     """Episodes to record."""
     seed: int = 0
     """First seed; every episode takes the next one."""
-    blind: float = 0.6
+    blind: float = 0.8
     """Share of episodes in which the driver looks at nobody."""
     view: str = "bird"
     """Camera role."""
-    size: int = 160
-    """Image height and width in pixels."""
+    size: int = 216
+    """Image height and width in pixels; of these, captions of driving look at the middle 64."""
     stride: int = 3
     """Steps between two frames."""
     num_envs: int = 4
@@ -61,10 +61,11 @@ def record(config: Config) -> dict[str, Any]:
     from robo.sim.carla.expert import OPTIONS, DriverStyle, RouteFollower
 
     usual = {
-        "vehicles": 60,
+        "vehicles": 100,
         "pedestrians": 30,
         "traffic_radius": 100.0,
-        "time_limit": 25.0,
+        # Many short episodes: frames of one show the same streets and the same few cars.
+        "time_limit": 15.0,
         "end_on_infraction": False,
     }
     options = {**usual, **OPTIONS, **config.options}

@@ -74,9 +74,9 @@ class Config:
     seed: int = 0
     """Decides initial parameters, training routes and every sample."""
     selection_seeds: str = "9000-9023"
-    """Routes that select the best policy; ten are too few to tell two apart."""
+    """Routes that select the best policy of PPO; ten are too few to tell two apart."""
     evaluations: int = 6
-    """Times in a run that the selection routes are driven."""
+    """Times in a run that the selection routes are driven; SAC's last policy counts."""
     report_seeds: str = "5000-5009"
     """Routes of the evaluation before and after training; training has seen none of them."""
     towns: tuple[str, ...] = ()
@@ -86,7 +86,7 @@ class Config:
     device: str = "cpu"
     """Torch device of the reward's model and of SAC."""
     video: bool = True
-    """Write a video of the first of the report's routes."""
+    """Write a video of the first of the report's routes, after PPO."""
     processes: Annotated[ProcessConfig, tyro.conf.arg(name="")] = field(
         default_factory=ProcessConfig
     )
@@ -124,6 +124,8 @@ def training(config: Config) -> TrainConfig:
 def main(config: Config) -> None:
     """Train, evaluate on held-out routes before and after, draw."""
     train = training(config)
+    if config.algorithm == "sac" and config.processes.several:
+        raise RoboError("SAC trains in one process: leave out --nproc and --nnodes, or take ppo")
     drive = DriveConfig(train.task, train.options, config.report_seeds, train.num_envs)
     if config.algorithm == "sac":
         return finish(config, drive, *sac_run(config.sac, train, drive, config.out, config.resume))

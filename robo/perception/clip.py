@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from robo.errors import CheckpointError, MissingExtraError, RoboError
 from robo.perception.clip_config import ClipConfig, ImageSource
-from robo.perception.clip_speed import direct_attention
+from robo.perception.clip_speed import class_token_last, direct_attention
 from robo.perception.kernels import compile_layers, quick_attention
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class ClipEncoder:
         self.model.requires_grad_(False)
         self.tokenizer = tokenizer
         visual = self.model.visual
+        class_token_last(visual)
         if config.compile and hasattr(visual, "transformer"):
             direct_attention(visual.transformer.resblocks)
             compile_layers(visual.transformer.resblocks, self.device)
@@ -198,8 +199,10 @@ class ClipEncoder:
 
     def prepare(self, images: Tensor, source: ImageSource | None = None) -> Tensor:
         """What the model is given: ``[M, 3, h, w]``, resized bicubically and normalised."""
-        pixels = self._pixels(images, source or ImageSource())
-        return self._scaled(pixels.float().div_(255.0))
+        pixels = self._pixels(images, source or ImageSource()).float()
+        # (x / 255 - mean) / std as one product and one sum, in place: images are large.
+        pixels.mul_(1 / (255.0 * self._std)).sub_(self._mean / self._std)
+        return pixels.to(DTYPES[self.config.precision])
 
     def resized(self, images: Tensor, source: ImageSource | None = None) -> Tensor:
         """The cropped and resized images, uint8 ``[M, h, w, 3]``, as the model would see them."""

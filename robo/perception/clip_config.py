@@ -100,7 +100,7 @@ class ClipShape:
     """Pixels on each side of the square that it sees; resnet: a multiple of 32."""
     patch_size: int = 8
     """Transformer: pixels on each side of a patch."""
-    width: int = 8
+    width: int = 16
     """resnet: channels of the first stage (32 times as many come out); transformer: features."""
     layers: int = 1
     """Blocks; of each of the four stages of a resnet."""
@@ -169,12 +169,13 @@ class ClipFitConfig:
     """Model to go on from, as an open_clip name or a folder; empty starts from scratch."""
     start_pretrained: str = ""
     """Weights of a named start: a tag of open_clip, or a checkpoint file."""
-    iterations: int = 2000
+    iterations: int = 3000
     """Training steps."""
-    batch_size: int = 32
+    batch_size: int = 64
     """Frames, and as many sentences, of a training step."""
-    learning_rate: float = 4e-3
-    """Peak; it warms up over the first 5 % and falls to 0 by a half cosine. With start, 1e-5."""
+    learning_rate: float | None = None
+    """Peak; it warms up over the first 5 % and falls to 0 by a half cosine. None takes 3e-3 from
+    scratch and 1e-5 with start, which larger steps would make forget what it knows."""
     weight_decay: float = 0.05
     """Of AdamW."""
     augment: AugmentConfig = field(
@@ -196,8 +197,15 @@ class ClipFitConfig:
             raise ClipConfigError(
                 f"iterations {self.iterations} and batch_size {self.batch_size} must be at least 1"
             )
-        if not self.learning_rate > 0 or not 0 <= self.validation_share < 1:
+        if not self.peak > 0 or not 0 <= self.validation_share < 1:
             raise ClipConfigError(
                 f"learning_rate {self.learning_rate} must be positive, validation_share "
                 f"{self.validation_share} in [0, 1)"
             )
+
+    @property
+    def peak(self) -> float:
+        """The learning rate that is meant."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 1e-5 if self.start else 3e-3

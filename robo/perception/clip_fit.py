@@ -51,6 +51,10 @@ class FrameCaptions:
         label: int64 ``[M]``, 0 ... S-1.
         wording: the sentences of each of the S scenes.
         config: reads ``augment``.
+        group: int64 ``[M]``, the episode of each; within a scene one comes by the root of its
+            number of frames, since those of a car that stands still are all the same. None
+            takes every frame alike.
+        mirrored: every other frame is shown in a mirror.
     """
 
     def __init__(
@@ -59,12 +63,16 @@ class FrameCaptions:
         label: np.ndarray,
         wording: Sequence[Sequence[str]],
         config: ClipFitConfig,
+        group: np.ndarray | None = None,
+        mirrored: bool = False,
     ) -> None:
         """See the class."""
+        self.mirrored = mirrored
         self.augment = replace(config.augment, view_dropout=0.0)
         self.padded = pad_edges(images[:, None], self.augment.shift)
         self.wording = wording
         self.rows = [np.flatnonzero(label == scene) for scene in range(len(wording))]
+        self.shares = [_shares(rows if group is None else group[rows]) for rows in self.rows]
         self.scenes = np.array([scene for scene, rows in enumerate(self.rows) if len(rows)])
         # A scene of a handful of frames would otherwise fill its share of every batch with them.
         weight = np.sqrt([min(len(self.rows[scene]), PLENTY) for scene in self.scenes])
@@ -78,11 +86,22 @@ class FrameCaptions:
     def draw(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], np.ndarray]:
         """Images float ``[B, H, W, 3]`` in [0, 1], a sentence for each, and their scenes."""
         scene = rng.choice(self.scenes, size, p=self.chance)
-        rows = np.array([rng.choice(self.rows[index]) for index in scene])
+        rows = np.array([rng.choice(self.rows[index], p=self.shares[index]) for index in scene])
         text = [str(rng.choice(np.asarray(self.wording[index], object))) for index in scene]
-        images = torch.from_numpy(random_shift(self.padded, rows, self.augment.shift, rng))
+        shifted = random_shift(self.padded, rows, self.augment.shift, rng)
+        if self.mirrored:
+            turned = rng.random(size) < 0.5
+            shifted[turned] = shifted[turned][..., ::-1, :]
+        images = torch.from_numpy(shifted)
         scaled = jitter(images, self.augment, rng)[:, 0]
         return scaled.mul(128.0).add(BLANK).div(255.0).clamp(0, 1), text, scene
+
+
+def _shares(group: np.ndarray) -> np.ndarray:
+    """Chance of each row, float64 ``[M]``: a group comes by the root of its number of rows."""
+    _, place, count = np.unique(group, return_inverse=True, return_counts=True)
+    share = 1 / np.sqrt(count[place]) if len(group) else np.zeros(0)
+    return share / share.sum() if len(group) else share
 
 
 def contrastive_loss(image: Tensor, text: Tensor, scene: Tensor, scale: Tensor) -> Tensor:
@@ -125,7 +144,7 @@ def train_clip(
     model.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(
         model.parameters(),
-        lr=config.learning_rate,
+        lr=config.peak,
         betas=(0.9, 0.98),
         weight_decay=config.weight_decay,
     )
@@ -139,7 +158,7 @@ def train_clip(
             break
         fraction = max(iteration / config.iterations, elapsed / limit if limit else 0.0)
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(fraction)
+            group["lr"] = config.peak * learning_rate_factor(fraction)
         images, text, scene = data.draw(config.batch_size, rng)
         for sentence in text:
             if sentence not in tokens:
@@ -160,7 +179,7 @@ def train_clip(
         if not math.isfinite(losses[-1]):
             raise RoboError(
                 f"training diverged at step {iteration + 1} (loss {losses[-1]}); lower "
-                f"learning_rate, now {config.learning_rate}"
+                f"learning_rate, now {config.peak}"
             )
         on_progress(ClipFitStep(iteration + 1, config.iterations, losses[-1]))
     model.eval().requires_grad_(False)

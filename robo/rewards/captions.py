@@ -84,6 +84,8 @@ class CaptionSet:
     """Camera role that shows it."""
     crop: tuple[float, float, float, float] = field(default=(0.0, 0.0, 1.0, 1.0))
     """Part of the image that shows it; see :class:`robo.perception.clip_config.ImageSource`."""
+    mirrored: bool = False
+    """A frame's mirror image shows the same scene: no sentence tells left from right."""
 
     def label(self, signals: Signals) -> np.ndarray:
         """Index of each state's scene, int64 ``[L]``; -1 for none.
@@ -133,7 +135,9 @@ def _clear(signals: Signals) -> np.ndarray:
 
 
 def _imminent(signals: Signals) -> np.ndarray:
-    return (_gap(signals) < CLOSE) | (signals["collision_vehicle"] > 0)
+    # Off the route, what is in the way of the route is not what the car has before it.
+    on_route = np.abs(signals["route_offset"]) < ON_ROUTE
+    return (on_route & (_gap(signals) < CLOSE)) | (signals["collision_vehicle"] > 0)
 
 
 def _ahead(signals: Signals) -> np.ndarray:
@@ -221,6 +225,7 @@ DRIVING = CaptionSet(
     view="bird",
     # Of a top view of 80 m whose middle is 8 m ahead: 12 m to the sides, 20 m ahead, 4 m behind.
     crop=(0.35, 0.35, 0.65, 0.65),
+    mirrored=True,
 )
 """Top views of driving (``carla-standin/...``, ``carla/...``)."""
 

@@ -18,21 +18,19 @@ from robo.perception.clip import ClipEncoder
 from robo.rewards.frame_values import FrameValues
 from robo.rewards.language_config import (
     CAR,
+    LORD_SPEED,
     NEGATIVE,
     POSITIVE,
     SAFE,
+    SUCCESS_SIMILARITY,
     LanguageGoalConfig,
     LanguageGoalError,
 )
-from robo.rewards.language_goal import KMH
+from robo.rewards.language_goal import KMH, seen
 from robo.rewards.progress import to_tensor
 from robo.rollout import CameraSchedule, Frames, RewardTerms, Rollout
 
 Kind = Literal["vlm_sr", "roboclip", "vlm_rm", "lord", "lord_speed"]
-SUCCESS_SIMILARITY = 0.32
-"""VLM-SR's threshold."""
-LORD_SPEED = 20.0
-"""km/h that LORD-Speed wants."""
 
 
 def vlm_sr(similarity: Any, threshold: float = SUCCESS_SIMILARITY) -> Tensor:
@@ -103,12 +101,13 @@ class FrameBaselineReward:
 
     Args:
         kind: which.
-        config: goals, image and model; its contrast and form are not read, but for the camera.
+        config: goals, image, model and the baselines' own numbers; its contrast and form are not
+            read, but for the camera.
         stride: steps between two frames.
         device: where the model computes.
         encoder: a model that is there already; None loads ``config.clip``.
-        threshold: VLM-SR's.
-        regularisation: VLM-RM's alpha.
+        threshold: VLM-SR's, in place of the configuration's.
+        regularisation: VLM-RM's alpha, in place of the configuration's.
     """
 
     critic_feature_dim: int = 0
@@ -122,8 +121,8 @@ class FrameBaselineReward:
         stride: int = 1,
         device: str = "cpu",
         encoder: ClipEncoder | None = None,
-        threshold: float = SUCCESS_SIMILARITY,
-        regularisation: float = 0.5,
+        threshold: float | None = None,
+        regularisation: float | None = None,
     ) -> None:
         """See the class."""
         config = config or LanguageGoalConfig()
@@ -131,7 +130,8 @@ class FrameBaselineReward:
             positive, negative = DEFAULTS[kind]
             config = replace(config, positive=(positive,), negative=(negative,))
         self.kind, self.config = kind, config
-        self.threshold, self.regularisation = threshold, regularisation
+        self.threshold = config.success_similarity if threshold is None else threshold
+        self.regularisation = config.regularisation if regularisation is None else regularisation
         image = config.image
         self.camera: CameraSchedule | None = CameraSchedule(
             (config.view,), image.height, image.width, stride
@@ -143,8 +143,12 @@ class FrameBaselineReward:
         self._values = FrameValues(self.score)
 
     def score(self, frames: Frames) -> Tensor:
-        """What a frame alone says, float32 ``[M]``: LORD-Speed's speed term comes on top."""
-        image = self.encoder.images(frames.views[self.config.view], self.config.image)
+        """What a frame alone says, float32 ``[M]``: LORD-Speed's speed term comes on top.
+
+        Raises:
+            RoboError: the view is missing, or its frames are not RGB images.
+        """
+        image = self.encoder.images(seen(frames, self.config.view), self.config.image)
         if self.kind == "vlm_rm":
             return vlm_rm(image, self.positive, self.negative, self.regularisation)
         if self.kind in ("lord", "lord_speed"):
@@ -157,7 +161,8 @@ class FrameBaselineReward:
         terms = {self.kind: self._values.of_next_state(rollout).float()}
         if self.kind == "lord_speed":
             speed = KMH * rollout.signals["speed"]
-            terms["speed"] = 1 - (speed - LORD_SPEED).abs() / LORD_SPEED
+            wanted = self.config.lord_speed
+            terms["speed"] = 1 - (speed - wanted).abs() / wanted
         if rollout.valid is not None:
             terms = {name: term.where(rollout.valid, 0.0) for name, term in terms.items()}
         return RewardTerms(torch.stack(list(terms.values())).sum(0), terms)

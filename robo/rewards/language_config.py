@@ -15,6 +15,10 @@ NEGATIVE = "Two cars have collided with each other on the road"
 """VLM-RL's negative goal."""
 SAFE, CAR = "A car is driving safely", "A car"
 """VLM-RM's goal and its baseline."""
+SUCCESS_SIMILARITY = 0.32
+"""VLM-SR's threshold."""
+LORD_SPEED = 20.0
+"""km/h that LORD-Speed wants."""
 
 
 class LanguageGoalError(RoboError, ValueError):
@@ -79,6 +83,12 @@ class LanguageGoalConfig:
     """Lower bound in place of the preset's."""
     upper: float | None = None
     """Upper bound in place of the preset's."""
+    success_similarity: float = SUCCESS_SIMILARITY
+    """Kind vlm_sr: similarity to the goal above which 1 is paid; 0.32 is made for ViT-bigG-14."""
+    regularisation: float = 0.5
+    """Kind vlm_rm: strength of its goal-baseline regularisation, in [0, 1]."""
+    lord_speed: float = LORD_SPEED
+    """Kind lord_speed: km/h that it wants."""
     form: Literal["driving", "manipulation"] = "driving"
     """driving: the contrast sets the desired speed (VLM-RL); manipulation: contrast plus a state
     term."""
@@ -111,7 +121,21 @@ class LanguageGoalConfig:
             raise LanguageGoalError(
                 f"weights {self.weights} of goal pairs: expected none below 0, and one above"
             )
-        limits = ("target_speed", "max_center_distance", "max_heading_error", "max_center_std")
+        if not 0 <= self.regularisation <= 1:
+            raise LanguageGoalError(
+                f"regularisation is {self.regularisation}, expected a value in [0, 1]"
+            )
+        if not -1 <= self.success_similarity <= 1:
+            raise LanguageGoalError(
+                f"success_similarity is {self.success_similarity}, expected a cosine in [-1, 1]"
+            )
+        limits = (
+            "lord_speed",
+            "target_speed",
+            "max_center_distance",
+            "max_heading_error",
+            "max_center_std",
+        )
         for name in limits:
             if not getattr(self, name) > 0:
                 raise LanguageGoalError(f"{name} is {getattr(self, name)}, expected more than 0")

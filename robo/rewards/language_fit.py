@@ -19,7 +19,7 @@ from robo.perception.clip_config import ClipConfig, ClipFitConfig, ImageSource
 from robo.perception.clip_fit import ClipFitStep, FrameCaptions, train_clip
 from robo.rewards.captions import CaptionSet
 from robo.rewards.language_config import Contrast
-from robo.rewards.language_fitted import save_fitted
+from robo.rewards.language_fitted import forget_fitted, save_fitted
 from robo.rollout import Episode
 
 
@@ -77,8 +77,11 @@ def labelled_frames(
     return LabelledFrames(*(np.concatenate(part) for part in (images, labels, numbers)))
 
 
-def source_of(captions: CaptionSet, height: int = 160, width: int = 160) -> ImageSource:
-    """The image source that a model of these captions is made for."""
+def source_of(captions: CaptionSet, height: int = 216, width: int = 216) -> ImageSource:
+    """The image source that a model of these captions is made for.
+
+    Of 216 pixels the crop of driving keeps 64, which is what a small model sees.
+    """
     return ImageSource(captions.view, height, width, captions.crop)
 
 
@@ -131,10 +134,13 @@ def fit_clip(
     frames = labelled_frames(episodes, captions, encoder)
     train, validation = _split(frames, config)
     wording = [scene.wording for scene in captions.scenes]
-    losses = train_clip(
-        encoder, FrameCaptions(train.images, train.label, wording, config), config, on_progress
+    data = FrameCaptions(
+        train.images, train.label, wording, config, train.episode, captions.mirrored
     )
+    losses = train_clip(encoder, data, config, on_progress)
     bounds = goal_bounds(encoder, train, captions)
+    # Bounds of an earlier model in the same folder do not hold for this one.
+    forget_fitted(out)
     save_clip(encoder.model, model_config, out)
     if bounds is not None:
         goals = {"captions": captions.name, "image": vars(source_of(captions))}

@@ -9,6 +9,7 @@ Pure functions first, then the reward that feeds them from frames and signals of
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from robo.perception.clip import ClipEncoder
 from robo.rewards.frame_values import FrameValues
 from robo.rewards.holding import episode_starts
 from robo.rewards.language_config import LanguageGoalConfig, LanguageGoalError
-from robo.rewards.language_fitted import fitted_contrast
+from robo.rewards.language_fitted import fitted_contrast, other_image
 from robo.rewards.progress import to_tensor
 from robo.rollout import CameraSchedule, Frames, RewardTerms, Rollout
 
@@ -179,6 +180,9 @@ class LanguageGoalReward:
         MissingExtraError: open_clip is not installed.
         CheckpointError: the model cannot be loaded.
         LanguageGoalError: the settings contradict each other.
+
+    Warns:
+        UserWarning: preset ``fitted`` with another view, crop or resize than the model's.
     """
 
     critic_feature_dim: int = 0
@@ -201,6 +205,14 @@ class LanguageGoalReward:
         )
         self.signals: tuple[str, ...] = _signals(config)
         self.scale = config.contrast(fitted_contrast(config.clip.model))
+        fitted = config.preset == "fitted"
+        if fitted and (apart := other_image(config.clip.model, image, config.view)):
+            warnings.warn(
+                f"{config.clip.model} is asked about images that it was not fitted on ({apart}): "
+                "its contrast may say nothing; set the image's view, crop and resize to the "
+                "model's",
+                stacklevel=2,
+            )
         self.encoder = encoder or ClipEncoder.load(config.clip, device)
         self.positive = self.encoder.goals([pair[0] for pair in pairs])
         """float32 ``[P, D]``, unit embeddings of the positive goals."""
@@ -217,13 +229,7 @@ class LanguageGoalReward:
         Raises:
             RoboError: the view is missing, or its frames are not RGB images.
         """
-        view = self.config.view
-        if view not in frames.views:
-            raise LanguageGoalError(
-                f"the frames have no view {view!r} (they have {sorted(frames.views)}): render it, "
-                "or name another one"
-            )
-        image = self.encoder.images(frames.views[view], self.config.image)
+        image = self.encoder.images(seen(frames, self.config.view), self.config.image)
         pairs = zip(self.positive, self.negative, strict=True)
         found = [contrast(image, *pair, **vars(self.scale)) for pair in pairs]
         return torch.stack(found, dim=-1)
@@ -284,6 +290,20 @@ class LanguageGoalReward:
         """Restore what :meth:`state_dict` returned; the next rollout gives the same numbers."""
         self._values.load_state_dict(state["held"])
         self._spread.load_state_dict(state["spread"])
+
+
+def seen(frames: Frames, view: str) -> Tensor:
+    """Images of a view, uint8 ``[M, H, W, 3]``.
+
+    Raises:
+        LanguageGoalError: there is no such view.
+    """
+    if view not in frames.views:
+        raise LanguageGoalError(
+            f"the frames have no view {view!r} (they have {sorted(frames.views)}): render it, "
+            "or name another one"
+        )
+    return frames.views[view]
 
 
 def _signals(config: LanguageGoalConfig) -> tuple[str, ...]:

@@ -65,6 +65,36 @@ def test_rows_are_over_finished_seeds(tmp_path):
     assert rows["VLM-RL"]["seeds"] == 2 and rows["VLM-RL"]["ours"] == pytest.approx(0.8)
 
 
+def test_frames_recorded_in_another_way_are_not_taken_over(tmp_path, monkeypatch):
+    frames = importlib.import_module("_domain_frames")
+    study_module = importlib.import_module("_study")
+    study, run = study_module.Study(tmp_path), frames.frame_run("grid", "carla-standin/Grid", 4, 0)
+    study.save(run, {"episodes": 4})
+    assert study.result(run) == {"episodes": 4}
+    monkeypatch.setitem(frames.DRIVING, "size", 160)
+    assert study.result(frames.frame_run("grid", "carla-standin/Grid", 4, 0)) is None
+
+
+def test_frames_are_recorded_as_the_settings_say(tmp_path, monkeypatch):
+    frames = importlib.import_module("_domain_frames")
+    import robo
+
+    class AskedError(Exception):
+        """What the simulator was asked for."""
+
+    def refuse(task, num_envs, **options):
+        raise AskedError(task, options)
+
+    monkeypatch.setattr(robo, "make_vec", refuse)
+    run = frames.frame_run("grid", "carla-standin/Grid", 4, 0)
+    with pytest.raises(AskedError) as asked:
+        frames.do(run, tmp_path)
+    task, options = asked.value.args
+    assert task == "carla-standin/Grid"
+    for name in ("vehicles", "time_limit"):
+        assert options[name] == run.settings[name]
+
+
 def test_throughput_counts_frames_and_operations(monkeypatch, tiny_clip):
     throughput = importlib.import_module("language_goal_throughput")
     import torch
@@ -77,6 +107,26 @@ def test_throughput_counts_frames_and_operations(monkeypatch, tiny_clip):
     assert throughput.rate(encoder, images, 0.05) > 8
     one, eight = (throughput.flops_of(encoder, images[:count]) for count in (1, 8))
     assert one == eight > 2 * 16 * 32 * 4 * 32  # more than one layer's perceptron alone
+
+
+def test_the_released_way_is_open_clips_own(monkeypatch, tiny_clip):
+    throughput = importlib.import_module("language_goal_throughput")
+    import torch
+
+    from robo.perception.clip import ClipEncoder
+    from robo.perception.clip_config import ClipConfig
+
+    def tiny(name, precision, options):
+        return ClipEncoder.load(ClipConfig(str(tiny_clip), "", precision, compile=options.compile))
+
+    monkeypatch.setattr(throughput, "loaded", tiny)
+    options = throughput.Options(compile=True)
+    ours, released = tiny("", "fp32", options), throughput.as_released("", options)
+    images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    torch.testing.assert_close(ours.images(images), released.images(images), atol=1e-5, rtol=0)
+    assert throughput.flops_of(ours, images) < throughput.flops_of(released, images)
+    for block in released.model.visual.transformer.resblocks:
+        assert "forward" not in vars(block) and "attention" not in vars(block)
 
 
 def test_the_driving_script_takes_goals_in_words(monkeypatch):
@@ -96,3 +146,15 @@ def test_the_driving_script_takes_goals_in_words(monkeypatch):
     assert config.sac.train_freq == 32 and config.densities == (0, 40)
     plain = launch.training(tyro.cli(launch.Config, args=["--out", "runs/x"]))
     assert plain.reward.kind == "route_completion"
+
+
+def test_sac_in_several_processes_is_refused(monkeypatch, tmp_path):
+    import tyro
+
+    from robo.errors import RoboError
+
+    monkeypatch.syspath_prepend(str(FOLDER / "launch"))
+    launch = importlib.import_module("train_carla")
+    arguments = ["--out", str(tmp_path), "--algorithm", "sac", "--nproc", "2"]
+    with pytest.raises(RoboError, match="SAC trains in one process"):
+        launch.main(tyro.cli(launch.Config, args=arguments))

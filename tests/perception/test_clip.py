@@ -191,3 +191,51 @@ def test_direct_attention_gives_what_multihead_attention_gives() -> None:
         found = [block(states), block(states, attn_mask=mask), block(states, states, states)]
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mask_is_no_padding_where_keys_are_others() -> None:
+    from robo.perception.clip_speed import attend
+
+    torch.manual_seed(0)
+    inner = torch.nn.MultiheadAttention(32, 4, batch_first=True).eval()
+    states, keys = torch.randn(2, 5, 32), torch.randn(2, 5, 32)
+    mask = torch.full((5, 5), float("-inf")).triu(1)
+    with torch.no_grad():
+        wanted = inner(states, keys, keys, need_weights=False, attn_mask=mask)[0]
+        torch.testing.assert_close(attend(inner, states, keys, keys, mask), wanted)
+
+
+def test_a_last_block_for_the_class_token_alone(tiny_clip) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from robo.perception.clip_speed import class_token_last
+
+    model = open_clip.create_model(f"local-dir:{tiny_clip}").eval()
+    pixels = torch.randn(3, 3, 32, 32)
+
+    def seen() -> tuple[torch.Tensor, int, list[torch.Tensor]]:
+        model.zero_grad()
+        with FlopCounterMode(display=False) as counter:
+            found = model.encode_image(pixels)
+        found.square().sum().backward()
+        grads = [part.grad.clone() for part in model.visual.parameters() if part.grad is not None]
+        return found.detach(), counter.get_total_flops(), grads
+
+    names = list(model.state_dict())
+    whole, cost, slopes = seen()
+    assert class_token_last(model.visual)
+    less, lower, same = seen()
+    torch.testing.assert_close(less, whole, atol=1e-5, rtol=1e-5)
+    assert lower < 0.75 * cost  # of two blocks, nearly all of one but its keys and values
+    for one, other in zip(same, slopes, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    assert list(model.state_dict()) == names
+
+
+@pytest.mark.parametrize("vision", [{"pool_type": "avg"}, {"attentional_pool": True}])
+def test_models_that_pool_otherwise_keep_their_last_block(vision) -> None:
+    from robo.perception.clip_speed import class_token_last
+
+    tower = open_clip.transformer.VisionTransformer(16, 8, 32, 2, 2, 2.0, output_dim=8, **vision)
+    assert not class_token_last(tower.eval())
+    assert not class_token_last(torch.nn.Linear(2, 2))

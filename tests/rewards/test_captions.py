@@ -55,6 +55,7 @@ def test_driving_labels():
         "off_the_road": {"outside_lanes": 1.0, "route_offset": 3.0},
         "": {"vehicle_gap": 25.0},
         " ": {"collision": 1.0},
+        "  ": {"vehicle_gap": 6.0, "route_offset": -2.5},
     }
     calm = {
         "vehicle_gap": 1000.0,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -116,3 +118,46 @@ def test_through_a_rollout(kind, tiny_clip, encoder):
     torch.testing.assert_close(terms.total, wanted, atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.stack(list(terms.terms.values())).sum(0), terms.total)
     assert reward.signals == (("speed",) if kind == "lord_speed" else ())
+
+
+def test_their_numbers_are_settings(tiny_clip, encoder):
+    plain = LanguageGoalConfig(
+        clip=ClipConfig(model=str(tiny_clip)), image=ImageSource(height=8, width=8)
+    )
+    rollout = drive()
+    image = encoder.images(rollout.frames.views["bird"]).view(5, 2, -1)[1:]
+
+    def paid(kind, **changes):
+        config = RewardConfig(kind=kind, stride=1, language=dataclasses.replace(plain, **changes))
+        return make_reward(config, 0.98, "bootstrap")(rollout).total
+
+    similar = image @ encoder.texts(["The road is clear with no car accidents"])[0]
+    middle = float(similar.median())
+    wanted = torch.where(similar > middle, 1.0, -1.0)
+    assert torch.equal(paid("vlm_sr", success_similarity=middle), wanted)
+    assert wanted.unique().numel() == 2
+    safe, car = encoder.texts(["A car is driving safely", "A car"])
+    torch.testing.assert_close(
+        paid("vlm_rm", regularisation=0.9), vlm_rm(image, safe, car, 0.9), atol=1e-5, rtol=0
+    )
+    slow, fast = (paid("lord_speed", lord_speed=speed) for speed in (10.0, 40.0))
+    speed = 3.6 * rollout.signals["speed"]
+    torch.testing.assert_close(
+        slow - fast, (speed - 40).abs() / 40 - (speed - 10).abs() / 10, atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("regularisation", 1.5), ("success_similarity", 3.0), ("lord_speed", 0.0)],
+)
+def test_numbers_out_of_range(name, value):
+    with pytest.raises(LanguageGoalError, match=name):
+        LanguageGoalConfig(**{name: value})
+
+
+def test_a_baselines_view_that_is_not_there(tiny_clip, encoder):
+    config = LanguageGoalConfig(image=ImageSource(view="front"))
+    reward = FrameBaselineReward("lord", config, encoder=encoder)
+    with pytest.raises(LanguageGoalError, match="no view 'front'"):
+        reward(drive())

@@ -12,9 +12,10 @@ import torch
 open_clip = pytest.importorskip("open_clip")
 
 from robo.errors import RoboError  # noqa: E402
+from robo.perception.augment_config import AugmentConfig  # noqa: E402
 from robo.perception.clip import ClipEncoder  # noqa: E402
 from robo.perception.clip_config import ClipConfig, ClipFitConfig, ClipShape  # noqa: E402
-from robo.perception.clip_fit import contrastive_loss  # noqa: E402
+from robo.perception.clip_fit import FrameCaptions, contrastive_loss  # noqa: E402
 from robo.rewards.captions import LIFTING  # noqa: E402
 from robo.rewards.language_config import LanguageGoalConfig  # noqa: E402
 from robo.rewards.language_fit import (  # noqa: E402
@@ -28,9 +29,10 @@ from robo.rewards.language_goal import LanguageGoalReward  # noqa: E402
 from robo.rollout import Episode, EpisodeInfo, Frames  # noqa: E402
 
 SMALL = ClipFitConfig(
-    shape=ClipShape(image_size=32, heads=2, context_length=16),
+    shape=ClipShape(image_size=32, width=8, heads=2, context_length=16),
     iterations=160,
     batch_size=24,
+    learning_rate=4e-3,
     validation_share=0.4,
 )
 
@@ -137,6 +139,58 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
         fit_clip([episode(k) for k in range(4)], LIFTING, config, tmp_path / name)
         weights.append((tmp_path / name / "open_clip_model.safetensors").read_bytes())
     assert weights[0] == weights[1]
+
+
+def test_bounds_of_an_earlier_model_are_forgotten(tmp_path):
+    from robo.rewards.language_config import Contrast
+    from robo.rewards.language_fitted import forget_fitted, save_fitted
+
+    save_fitted(tmp_path, Contrast(lower=-0.5, upper=0.5), {})
+    assert fitted_contrast(str(tmp_path)) is not None
+    forget_fitted(tmp_path)
+    forget_fitted(tmp_path)
+    assert fitted_contrast(str(tmp_path)) is None
+
+
+def test_going_on_takes_small_steps():
+    assert ClipFitConfig().peak == 3e-3 and ClipFitConfig(start="ViT-B-32").peak == 1e-5
+    assert ClipFitConfig(start="ViT-B-32", learning_rate=1e-3).peak == 1e-3
+    with pytest.raises(RoboError, match="learning_rate"):
+        ClipFitConfig(learning_rate=0.0)
+
+
+def frame_captions(images, label, **arguments):
+    still = AugmentConfig(shift=0, brightness=0.0, contrast=0.0, colour=0.0)
+    wording = [["a"], ["b"]]
+    return FrameCaptions(images, label, wording, ClipFitConfig(augment=still), **arguments)
+
+
+def test_an_episode_that_stands_still_does_not_fill_the_batches():
+    # Scene 0: 64 frames of one episode, one of another.
+    images = np.zeros((67, 4, 4, 3), np.uint8)
+    images[64] = 255
+    label = np.array([0] * 65 + [1, 1])
+    rng = np.random.default_rng(0)
+    bright = {}
+    for name, group in (("alike", None), ("by episode", np.array([0] * 64 + [1, 2, 2]))):
+        drawn, _, scene = frame_captions(images, label, group=group).draw(2000, rng)
+        bright[name] = float((drawn[scene == 0].mean(dim=(1, 2, 3)) > 0.5).float().mean())
+    assert bright["alike"] == pytest.approx(1 / 65, abs=0.02)
+    assert bright["by episode"] == pytest.approx(1 / 9, abs=0.03)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_mirror_images(mirrored):
+    images = np.zeros((4, 4, 4, 3), np.uint8)
+    images[:, 1, 0] = (250, 120, 10)
+    data = frame_captions(images, np.array([0, 0, 1, 1]), mirrored=mirrored)
+    drawn = data.draw(400, np.random.default_rng(0))[0]
+    left, right = drawn[:, 1, 0], drawn[:, 1, 3]
+    turned = (right[:, 0] > 0.5).float().mean().item()
+    assert turned == pytest.approx(0.5 if mirrored else 0.0, abs=0.1)
+    # Columns change places, colours do not; rows stay.
+    torch.testing.assert_close(left + right, (left + right)[:1].expand_as(left))
+    assert left[left[:, 0] > 0.5][0, 0] > left[left[:, 0] > 0.5][0, 2] + 0.5
 
 
 def test_the_loss_of_a_perfect_match():

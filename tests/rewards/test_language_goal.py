@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -346,7 +347,18 @@ def test_fitted_bounds_come_from_the_models_folder(tiny_clip, tmp_path, encoder)
         LanguageGoalReward(config, encoder=encoder)
     save_fitted(folder, Contrast(1.0, 1.0, -0.4, 0.7), {})
     assert LanguageGoalReward(config, encoder=encoder).scale == Contrast(1.0, 1.0, -0.4, 0.7)
-    given_too = dataclasses.replace(config, upper=0.9)
+    # Images of another crop than those that it was fitted on are worth a word.
+    image = ImageSource("bird", 12, 16, (0.25, 0.0, 0.75, 1.0))
+    save_fitted(folder, Contrast(1.0, 1.0, -0.4, 0.7), {"image": vars(image)})
+    with pytest.warns(UserWarning, match=r"crop \[0.0, 0.0, 1.0, 1.0\] in place of \[0.25"):
+        LanguageGoalReward(config, encoder=encoder)
+    larger = dataclasses.replace(image, height=24, width=32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LanguageGoalReward(dataclasses.replace(config, image=larger), encoder=encoder)
+        # Bounds of one's own are nobody else's business.
+        LanguageGoalReward(dataclasses.replace(config, preset="released"), encoder=encoder)
+    given_too = dataclasses.replace(config, image=larger, upper=0.9)
     assert LanguageGoalReward(given_too, encoder=encoder).scale.upper == 0.9
 
 
