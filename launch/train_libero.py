@@ -87,7 +87,10 @@ class Config:
     )
     """How the policy is cloned."""
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig((128, 128)))
-    """The policy and its critic."""
+    """The policy and its critic; srpo: --network.kind transformer plans --network.chunk actions."""
+    policy_views: tuple[str, ...] = ()
+    """srpo: camera roles that the policy sees (network kinds transformer and vla); none: the state
+    alone."""
     algorithm: Literal["ppo", "srpo"] = "ppo"
     """srpo: practise in groups from equal initial states, where failures are paid by how near
     their video came to those of successes; no GRM, no critic."""
@@ -96,7 +99,7 @@ class Config:
     group_ppo: PPOConfig = field(default_factory=group_ppo)
     """srpo: the learner, in place of ppo."""
     views: tuple[str, ...] = ("front", "wrist")
-    """Camera roles that the GRM sees."""
+    """Camera roles that the GRM, or the video encoder of srpo, sees."""
     size: int = 64
     """Their height and width in pixels."""
     stride: int = 10
@@ -110,7 +113,7 @@ class Config:
     steps_per_rollout: int = 256
     """Steps of each environment between two updates."""
     minutes: float = 28.0
-    """PPO ends at the first update after this."""
+    """Training ends at the first update after this."""
     total_steps: int = 400_000
     """PPO ends here at the latest; environment steps."""
     evaluate_every_steps: int = 20_480
@@ -125,7 +128,12 @@ class Config:
     """Go on with what the run folder holds."""
 
     def __post_init__(self) -> None:
-        """Refuse splits that overlap."""
+        """Refuse splits that overlap, and views for a policy that sees none."""
+        if self.policy_views and self.algorithm != "srpo":
+            raise RoboError(
+                f"policy_views are {list(self.policy_views)}, but --algorithm ppo trains policies "
+                "over states: add --algorithm srpo or leave them out"
+            )
         seen: set[int] = set()
         for text in (self.demonstration_states, self.training_states, self.report_states):
             states = set(parse_seeds(text))
@@ -183,7 +191,8 @@ def by_groups(config: Config, stages: Stages) -> None:
     from srpo_stages import GroupRun, run_stages
 
     practise, judged = parse_seeds(config.training_states), parse_seeds(config.report_states)
-    options: dict[str, Any] = {"initial_states": practise}
+    options: dict[str, Any] = {"initial_states": practise, **seen_by_policy(config)}
+    watch = Watch(config.out / "curve.json", config.minutes)
     base = TrainConfig(
         task=config.task,
         options=options,
@@ -200,30 +209,40 @@ def by_groups(config: Config, stages: Stages) -> None:
         evaluate_seeds=f"0-{len(practise) - 1}",
         checkpoint_every_iterations=5,
     )
-    schedule = CameraSchedule(config.views[:1], config.size, config.size, config.stride)
     run = GroupRun(
         config.out,
         config.out / "episodes",
         base,
         config.network,
         config.srpo,
-        schedule,
+        camera(config),
         list(range(config.attempts)),
         list(range(len(judged))),
         lambda count: environments(config, practise, count),
         lambda count: environments(config, judged, count),
+        callbacks=(watch,),
     )
     run_stages(run, stages.do)
 
 
 def environments(config: Config, states: Sequence[int], count: int) -> VectorEnvironment:
     """Up to ``count`` environments that begin from ``states`` alone; seed s takes the s-th."""
-    count = min(count, len(states))
-    return robo.make_vec(config.task, count, backend="workers", initial_states=list(states))
+    count, options = min(count, len(states)), seen_by_policy(config)
+    return robo.make_vec(
+        config.task, count, backend="workers", initial_states=list(states), **options
+    )
+
+
+def seen_by_policy(config: Config) -> dict[str, Any]:
+    """LIBERO's options of the images that the policy reads."""
+    if not config.policy_views:
+        return {}
+    size = {"view_height": config.size, "view_width": config.size}
+    return {"observation_views": list(config.policy_views), **size}
 
 
 def camera(config: Config) -> CameraSchedule:
-    """What the GRM sees."""
+    """What the GRM, or the video encoder, sees."""
     return CameraSchedule(config.views, config.size, config.size, config.stride)
 
 
@@ -338,7 +357,7 @@ def fit(config: Config) -> dict[str, Any]:
 
 
 class Watch:
-    """Callback: notes every evaluation and the training episodes, and ends PPO in time."""
+    """Callback: notes every evaluation and the training episodes, and ends training in time."""
 
     def __init__(self, path: Path, minutes: float) -> None:
         """Go on with the curve in ``path``, if there is one."""

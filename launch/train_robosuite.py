@@ -35,6 +35,7 @@ from robo.policies.actor_critic import ActorCritic
 from robo.policies.behaviour_cloning import clone
 from robo.policies.evaluate import evaluate, parse_seeds
 from robo.policies.launcher import ProcessConfig, run_in_processes, train_rank
+from robo.policies.learner_config import NetworkConfig
 from robo.policies.ppo import PPOConfig
 from robo.policies.recorder import PolicyActor, record_episodes
 from robo.policies.run_folder import RunFolder, find_policy
@@ -69,6 +70,10 @@ class Config:
     """srpo: how groups are collected and judged."""
     group_ppo: PPOConfig = field(default_factory=group_ppo)
     """srpo: the learner, in place of ppo."""
+    group_network: NetworkConfig = field(default_factory=lift_network)
+    """srpo: the policy; --group-network.kind transformer plans --group-network.chunk actions, and
+    sees the cameras of --options observation_views front,wrist view_height 64 view_width 64
+    (robosuite/*)."""
     reward: Literal["grm", "success"] = "grm"
     """Sparse success shaped by the GRM, or sparse success alone (no demonstrations, no GRM)."""
     grm: Path | None = None
@@ -79,7 +84,7 @@ class Config:
     """Failure scripts to record, NAME:COUNT; None: 76 of robosuite-batch/Lift, which has scripts,
     and none of other tasks."""
     views: tuple[str, ...] = ("front", "side", "wrist")
-    """Camera roles that the GRM sees."""
+    """Camera roles that the GRM, or the video encoder of srpo, sees."""
     size: int = 64
     """Their height and width in pixels."""
     grm_iterations: int = 400
@@ -203,6 +208,7 @@ def collect(config: Config) -> dict[str, Any]:
         size=config.size,
         seed=100_000 + 10_000 * config.seed,
         num_envs=min(16, config.demonstrations) if batch else None,
+        options=config.options,
         out=config.out / "collect",
     ).run()
 
@@ -220,19 +226,19 @@ def by_groups(config: Config, stages: Stages) -> None:
         group_size=config.srpo.group_size,
         seed=config.seed,
         ppo=config.group_ppo,
-        network=lift_network(),
+        network=config.group_network,
         start_from=config.out / "cloned",
         evaluate_every_steps=config.evaluate_every_steps,
         evaluate_seeds=config.selection_seeds,
         stop_success=1.0,
     )
-    camera = CameraSchedule(config.views[:1], config.size, config.size, config.stride)
+    camera = CameraSchedule(config.views, config.size, config.size, config.stride)
     first = 105_000 + 10_000 * config.seed
     attempts = list(range(first, first + config.num_envs))
     vector = partial(environments, config)
-    parts = (lift_network(), config.srpo, camera, attempts, parse_seeds(config.report_seeds))
-    store = config.out / "collect" / "episodes"
-    run_stages(GroupRun(config.out, store, base, *parts, vector, vector), stages.do)
+    store, report = config.out / "collect" / "episodes", parse_seeds(config.report_seeds)
+    parts = (config.group_network, config.srpo, camera, attempts, report, vector, vector)
+    run_stages(GroupRun(config.out, store, base, *parts, config.processes), stages.do)
 
 
 def fit(config: Config) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class ViewOptions:
     profile: Profile = "fast"
     """``faithful``: as robosuite renders; ``fast``: 3 to 7 times the frames on a CPU."""
     observation_views: tuple[str, ...] = ()
-    """Camera roles that the policy reads as ``views/<role>``, rendered at every step."""
+    """Camera roles that the policy reads as ``views/<role>``, rendered at every step; a text such
+    as ``front,wrist``, from a command line, names several."""
     view_height: int = 84
     """Height of the policy's views in pixels."""
     view_width: int = 84
@@ -50,11 +51,10 @@ class ViewOptions:
                 f"unknown segmentation {self.segmentation!r}; expected one of "
                 f"{get_args(Segmentation)}"
             )
-        if isinstance(self.observation_views, str):
-            raise RoboError(
-                f"observation_views is {self.observation_views!r}, expected a list of camera roles"
-            )
-        object.__setattr__(self, "observation_views", tuple(self.observation_views))
+        views: Any = self.observation_views
+        if isinstance(views, str):
+            views = [role.strip() for role in views.split(",") if role.strip()]
+        object.__setattr__(self, "observation_views", tuple(views))
         unknown = [role for role in self.observation_views if role not in CAMERA_ROLES]
         if unknown:
             raise RoboError(f"observation_views {unknown} are not among {CAMERA_ROLES}")

@@ -104,6 +104,17 @@ def test_depth_and_segmentation(make: Any) -> None:
     environment.close()
 
 
+def test_a_command_line_names_views_in_one_text() -> None:
+    from robo.sim.libero.options import LiberoOptions
+    from robo.sim.robosuite.options import ViewOptions
+
+    for made in (ViewOptions, LiberoOptions):
+        text: Any = "front, wrist"
+        assert made(observation_views=text).observation_views == ("front", "wrist")
+        with pytest.raises(RoboError, match=r"\['behind'\] are not among"):
+            made(observation_views="front,behind")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
