@@ -80,6 +80,20 @@ def test_any_batch_gives_the_same_rows_and_zeros_for_an_empty_clip(index):
         encoder.embed([{"side": clip(3, 0)["front"]}])
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_every_encoder_runs_under_autocast(index, monkeypatch):
+    encoder = every_encoder()[index]
+    clips = [clip(6, 1), clip(3, 2)]
+    exact = encoder.embed(clips)
+    half = torch.autocast("cpu", torch.bfloat16)  # what a GPU's float16 is, on this device
+    monkeypatch.setattr("robo.perception.video.autocast", lambda device: half)
+    found = encoder.embed(clips)
+    assert found.dtype == torch.float32
+    assert_close(found, exact, atol=0.2, rtol=0.1)
+    multiplies = not isinstance(encoder, PixelEncoder)
+    assert torch.equal(found, exact) != multiplies
+
+
 def test_a_fitted_encoder_survives_its_folder(tmp_path: Path):
     encoder = every_encoder()[1]
     encoder.save(tmp_path)
