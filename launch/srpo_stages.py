@@ -7,12 +7,13 @@ after on initial states that nothing else has seen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from robo.assess.statistics import newcombe, wilson
 from robo.policies.evaluate import evaluate
+from robo.policies.launcher import ProcessConfig, run_in_processes, train_rank
 from robo.policies.learner_config import NetworkConfig
 from robo.policies.policy_files import load_policy
 from robo.policies.run_folder import RunFolder, find_policy
@@ -48,6 +49,10 @@ class GroupRun:
     """Environments for training and attempts, by their number."""
     judge: Callable[[int], VectorEnvironment]
     """Environments of the report."""
+    processes: ProcessConfig = field(default_factory=ProcessConfig)
+    """Processes and machines that train."""
+    callbacks: tuple[Any, ...] = ()
+    """Of the training; see :class:`robo.policies.trainer.Callback`."""
 
 
 Do = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
@@ -106,14 +111,12 @@ def _encoder(run: GroupRun) -> dict[str, Any]:
 
 
 def _train(run: GroupRun, encoder: str) -> dict[str, Any]:
-    from robo.policies.trainer import make_trainer
-
     config = group_train_config(run.settings, run.base, encoder, run.store, run.camera)
-    trainer = make_trainer(config, run.out)
-    try:
-        return trainer.run(resume=any(RunFolder(run.out).checkpoints.glob("checkpoint-*.pt")))
-    finally:
-        trainer.close()
+    resume = any(RunFolder(run.out).checkpoints.glob("checkpoint-*.pt"))
+    arguments = (config, run.out, resume, True, run.callbacks)
+    if run.processes.several:
+        return run_in_processes(run.processes, train_rank, *arguments)
+    return train_rank(*arguments)
 
 
 def _judge(run: GroupRun, folder: Path) -> dict[str, Any]:

@@ -92,7 +92,8 @@ class Config:
     policy_size: int = 64
     """Their height and width in pixels."""
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig((128, 128)))
-    """The policy and its critic; with policy_views, a transformer in place of an mlp."""
+    """The policy and its critic; with policy_views a transformer in place of an mlp; srpo:
+    --network.kind transformer plans --network.chunk actions."""
     algorithm: Literal["ppo", "srpo"] = "ppo"
     """srpo: practise in groups from equal initial states, where failures are paid by how near
     their video came to those of successes; no GRM, no critic."""
@@ -101,7 +102,7 @@ class Config:
     group_ppo: PPOConfig = field(default_factory=group_ppo)
     """srpo: the learner, in place of ppo."""
     views: tuple[str, ...] = ("front", "wrist")
-    """Camera roles that the GRM sees."""
+    """Camera roles that the GRM, or the video encoder of srpo, sees."""
     size: int = 64
     """Their height and width in pixels."""
     stride: int = 10
@@ -115,7 +116,7 @@ class Config:
     steps_per_rollout: int = 256
     """Steps of each environment between two updates."""
     minutes: float = 28.0
-    """PPO ends at the first update after this."""
+    """Training ends at the first update after this."""
     total_steps: int = 400_000
     """PPO ends here at the latest; environment steps."""
     evaluate_every_steps: int = 20_480
@@ -189,6 +190,7 @@ def by_groups(config: Config, stages: Stages) -> None:
 
     practise, judged = parse_seeds(config.training_states), parse_seeds(config.report_states)
     options = options_of(config, practise)
+    watch = Watch(config.out / "curve.json", config.minutes)
     base = TrainConfig(
         task=config.task,
         options=options,
@@ -205,18 +207,18 @@ def by_groups(config: Config, stages: Stages) -> None:
         evaluate_seeds=f"0-{len(practise) - 1}",
         checkpoint_every_iterations=5,
     )
-    schedule = CameraSchedule(config.views[:1], config.size, config.size, config.stride)
     run = GroupRun(
         config.out,
         config.out / "episodes",
         base,
         base.network,
         config.srpo,
-        schedule,
+        camera(config),
         list(range(config.attempts)),
         list(range(len(judged))),
         lambda count: environments(config, practise, count),
         lambda count: environments(config, judged, count),
+        callbacks=(watch,),
     )
     run_stages(run, stages.do)
 
@@ -234,7 +236,7 @@ def environments(config: Config, states: Sequence[int], count: int) -> VectorEnv
 
 
 def camera(config: Config) -> CameraSchedule:
-    """What the GRM sees."""
+    """What the GRM, or the video encoder, sees."""
     return CameraSchedule(config.views, config.size, config.size, config.stride)
 
 

@@ -24,6 +24,7 @@ from robo.errors import RoboError
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.evaluate import evaluate, parse_seeds
 from robo.policies.launcher import ProcessConfig, run_in_processes, train_rank
+from robo.policies.learner_config import NetworkConfig
 from robo.policies.ppo import PPOConfig
 from robo.policies.run_folder import RunFolder, find_policy
 from robo.policies.srpo_presets import GroupSettings, group_ppo
@@ -56,6 +57,10 @@ class Config:
     """srpo: how groups are collected and judged."""
     group_ppo: PPOConfig = field(default_factory=group_ppo)
     """srpo: the learner, in place of ppo."""
+    group_network: NetworkConfig = field(default_factory=lift_network)
+    """srpo: the policy; --group-network.kind transformer plans --group-network.chunk actions."""
+    views: tuple[str, ...] = ("front", "wrist")
+    """srpo: camera roles by which rollouts are judged."""
     seed: int = 0
     """Decides initial states, initial parameters and every sample."""
     stride: int = 5
@@ -106,10 +111,16 @@ def by_groups(config: Config) -> None:
     from srpo_stages import GroupRun, run_stages
     from stages import Stages
 
-    stages, camera = Stages(config), CameraSchedule(("front",))
+    stages = Stages(config)
+    camera = CameraSchedule(config.views, stride=config.stride)
     first = 100_000 + 10_000 * config.seed
     demonstrate = Collect(
-        config.task, demonstrations=config.demonstrations, seed=first, out=config.out / "collect"
+        config.task,
+        demonstrations=config.demonstrations,
+        views=config.views,
+        size=camera.height,
+        seed=first,
+        out=config.out / "collect",
     )
     stages.do("collect", lambda: (rmtree(demonstrate.out, True), demonstrate.run())[1])
     base = TrainConfig(
@@ -119,15 +130,25 @@ def by_groups(config: Config) -> None:
         group_size=config.srpo.group_size,
         seed=config.seed,
         ppo=config.group_ppo,
-        network=lift_network(),
+        network=config.group_network,
         start_from=config.out / "cloned",
         evaluate_seeds=config.selection_seeds,
         stop_success=1.0,
     )
     attempts = list(range(first + 5_000, first + 5_000 + config.num_envs))
     vector = partial(robo.make_vec, config.task)
-    parts = (lift_network(), config.srpo, camera, attempts, parse_seeds(config.report_seeds))
-    run = GroupRun(config.out, demonstrate.out / "episodes", base, *parts, vector, vector)
+    parts = (config.group_network, config.srpo, camera, attempts)
+    report = parse_seeds(config.report_seeds)
+    run = GroupRun(
+        config.out,
+        demonstrate.out / "episodes",
+        base,
+        *parts,
+        report,
+        vector,
+        vector,
+        config.processes,
+    )
     run_stages(run, stages.do)
 
 

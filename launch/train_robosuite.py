@@ -70,6 +70,9 @@ class Config:
     """srpo: how groups are collected and judged."""
     group_ppo: PPOConfig = field(default_factory=group_ppo)
     """srpo: the learner, in place of ppo."""
+    group_network: NetworkConfig = field(default_factory=lift_network)
+    """srpo: the policy; --group-network.kind transformer plans --group-network.chunk actions, and
+    sees the cameras of --policy-views (robosuite/*)."""
     reward: Literal["grm", "success"] = "grm"
     """Sparse success shaped by the GRM, or sparse success alone (no demonstrations, no GRM)."""
     grm: Path | None = None
@@ -80,7 +83,7 @@ class Config:
     """Failure scripts to record, NAME:COUNT; None: 76 of robosuite-batch/Lift, which has scripts,
     and none of other tasks."""
     views: tuple[str, ...] = ("front", "side", "wrist")
-    """Camera roles that the GRM sees."""
+    """Camera roles that the GRM, or the video encoder of srpo, sees."""
     size: int = 64
     """Their height and width in pixels."""
     grm_iterations: int = 400
@@ -202,6 +205,7 @@ def by_groups(config: Config, stages: Stages) -> None:
     from srpo_stages import GroupRun, run_stages
 
     stages.do("collect", lambda: collect(replace(config, failures=())))
+    network = seeing(config.group_network, config.policy_views)
     base = TrainConfig(
         task=config.task,
         options=config.all_options,
@@ -210,20 +214,19 @@ def by_groups(config: Config, stages: Stages) -> None:
         group_size=config.srpo.group_size,
         seed=config.seed,
         ppo=config.group_ppo,
-        network=seeing(config.network, config.policy_views),
+        network=network,
         start_from=config.out / "cloned",
         evaluate_every_steps=config.evaluate_every_steps,
         evaluate_seeds=config.selection_seeds,
         stop_success=config.stop_success,
     )
-    camera = CameraSchedule(config.views[:1], config.size, config.size, config.stride)
+    camera = CameraSchedule(config.views, config.size, config.size, config.stride)
     first = 105_000 + 10_000 * config.seed
     attempts = list(range(first, first + config.num_envs))
     vector = partial(environments, config)
-    network = seeing(config.network, config.policy_views)
-    parts = (network, config.srpo, camera, attempts, parse_seeds(config.report_seeds))
-    store = config.out / "collect" / "episodes"
-    run_stages(GroupRun(config.out, store, base, *parts, vector, vector), stages.do)
+    store, report = config.out / "collect" / "episodes", parse_seeds(config.report_seeds)
+    parts = (network, config.srpo, camera, attempts, report, vector, vector)
+    run_stages(GroupRun(config.out, store, base, *parts, config.processes), stages.do)
 
 
 def fit(config: Config) -> dict[str, Any]:

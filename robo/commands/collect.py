@@ -43,7 +43,8 @@ class Collect:
     num_envs: int | None = None
     """Environments stepped together; by default 16 of mujoco/*, 2 of others (1 to 2 GB each)."""
     options: dict[str, bool | int | float | str] = field(default_factory=dict)
-    """The simulator's own options, name and value in turn: --options profile faithful."""
+    """The simulator's own options, name and value in turn: --options profile faithful
+    observation_views front,wrist."""
     out: Path = Path("runs/collect")
     """Run folder; the store goes to its folder episodes."""
     json: bool = False
@@ -63,6 +64,9 @@ class Collect:
         from rich.console import Console
         from rich.progress import MofNCompleteColumn, Progress
 
+        from robo.policies.train_config import check_options
+
+        check_options(self.options)
         console = Console(stderr=True)
         columns = (*Progress.get_default_columns(), MofNCompleteColumn())
         # Where there is no terminal, a transient bar would leave an empty line.
@@ -129,6 +133,11 @@ def _record_human(config: Collect, on_episode: Callable[[], None]) -> dict[str, 
     from robo.rollout import CameraSchedule
     from robo.sim.robosuite.demonstrations import TASK, human_episodes
 
+    if config.options:
+        raise RoboError(
+            f"human recordings are as they were made, but options {config.options} are given; "
+            "leave them out"
+        )
     if config.task != TASK or config.failures:
         raise RoboError(
             f"there are no human recordings of {config.task}"

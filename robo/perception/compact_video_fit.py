@@ -1,10 +1,10 @@
 """Train the compact video encoder by masked latent prediction on stored episodes.
 
 No labels, no outcomes: hidden tokens are predicted as features of a slowly moving copy of the
-encoder (its moving average), each token standardised over the batch: most of a token is where it
-is and what always stands there, which would be predicted without looking. Half of the steps hide
-places throughout the clip, the other half everything after a moment, so that what will happen
-matters too.
+encoder (its moving average), less what is known without looking: most of a token is where it is
+and what always stands there, and what all tokens of a clip share is read off any of them
+(:func:`standardised`). Half of the steps hide places throughout the clip, the other half everything
+after a moment, so that what will happen matters too.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def fit_video_encoder(
     Returns:
         The encoder, and the training summary: ``iterations``, ``loss_first``, ``loss_last``,
         ``spread`` (deviation of embeddings between episodes over their size, before they are
-        standardised; 0 would be collapse), ``seconds``, ``parameters``, ``episodes``, ``seed``.
+        standardised; 0 would be collapse), ``dimensions`` (in how many directions embeddings of
+        the episodes differ, :func:`effective_dimensions`; near 1 is collapse too), ``seconds``,
+        ``parameters``, ``episodes``, ``seed``.
 
     Raises:
         StoreError: too few episodes with frames.
@@ -173,6 +175,7 @@ def fit_video_encoder(
         "loss_first": float(np.mean(losses[:tail])),
         "loss_last": float(np.mean(losses[-tail:])),
         "spread": float(encoder.network.deviation.mean() / encoder.network.average.abs().mean()),
+        "dimensions": effective_dimensions(encoder.embed(clips)),
         "seconds": time.perf_counter() - began,
         "parameters": sum(parameter.numel() for parameter in target.parameters()),
         "episodes": len(clips),
@@ -182,9 +185,28 @@ def fit_video_encoder(
 
 
 def standardised(features: Tensor) -> Tensor:
-    """Features ``[B, K, size]`` less their mean over the batch, by their common deviation."""
+    """Features ``[B, K, size]`` less token's and clip's means, by the deviation of all.
+
+    A token's mean over the batch is where it is and what always stands there. A clip's mean over
+    its tokens (how far the shown part of the episode goes, say) is the easiest to predict: left in,
+    it crowds out where things are, until embeddings differ in one direction alone. Were each token
+    scaled by its own deviation, those where hardly anything happens would weigh as much as others.
+    """
     centred = features - features.mean(0, keepdim=True)
-    return centred / centred.square().mean((0, 2), keepdim=True).sqrt().clamp(min=1e-6)
+    centred = centred - centred.mean(1, keepdim=True)
+    return centred / centred.square().mean().sqrt().clamp(min=1e-6)
+
+
+def effective_dimensions(embedding: Tensor) -> float:
+    """Participation ratio (sum l)^2 / sum l^2 of the variances l of ``embedding [E, D]``.
+
+    1 where embeddings differ in one direction alone, at most E - 1; 0 where they do not differ.
+    """
+    centred = embedding.double() - embedding.double().mean(0)
+    # Of rows by rows, which has the same eigenvalues as that of columns by columns.
+    gram = centred @ centred.T
+    total, squares = float(gram.trace()), float(gram.square().sum())
+    return total**2 / squares if squares > 0 else 0.0
 
 
 def _rate(fraction: float) -> float:

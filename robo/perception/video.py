@@ -89,7 +89,7 @@ class VideoEncoder(ABC):
                 f"clips of one batch have images of sizes {sorted(sizes)} (height x width); "
                 "render all at one size"
             )
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(self.device):
             return self.forward(torch.stack(stacked).to(self.device)).float().cpu()
 
 
@@ -173,7 +173,7 @@ class FrameEncoder(VideoEncoder):
 
     def _rows(self, frames: Tensor) -> Tensor:
         chunk = self.max_batch * self.frames
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(self.device):
             parts = [
                 self.encode_frames(frames[start : start + chunk].to(self.device)).float().cpu()
                 for start in range(0, len(frames), chunk)

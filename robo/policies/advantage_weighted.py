@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from robo.errors import RoboError, StoreError
+from robo.perception.clips import clip_length
 from robo.perception.video import VideoEncoder
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.behaviour_cloning import state_action_pair
@@ -71,15 +72,22 @@ def episode_progress(
 ) -> list[np.ndarray]:
     """Progress of every state, by the distance to the successes among ``episodes``.
 
-    A success is compared with the others, never with itself. One scale for all: the largest
-    distance of any episode's first window is progress 0 on average.
+    A success is compared with the others, never with itself. Progress is 1 less the distance, in
+    units of the successes' mean distance from their mean: one unit for all episodes, so that their
+    increments can be compared.
 
     Returns:
         Per episode float ``[L+1]``.
 
     Raises:
-        StoreError: fewer than two successes with frames.
+        StoreError: fewer than two successes, or an episode without frames.
     """
+    for index, episode in enumerate(episodes):
+        if not clip_length(episode.frames, encoder.views):
+            raise StoreError(
+                f"episode {index} of {episode.info.task} has no camera frames, by which "
+                f"progress is judged; leave it out, or record the views {list(encoder.views)}"
+            )
     won = [index for index, episode in enumerate(episodes) if episode.success]
     if len(won) < 2:
         raise StoreError(

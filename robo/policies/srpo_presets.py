@@ -9,6 +9,7 @@ from typing import Literal
 from robo.policies.learner_config import PPOConfig
 from robo.rewards.config import RewardConfig
 from robo.rewards.srpo_config import SRPOConfig
+from robo.rollout import CameraSchedule
 
 
 def group_ppo() -> PPOConfig:
@@ -39,26 +40,30 @@ class GroupSettings:
     """Episodes from each initial state."""
     progress: bool = True
     """False pays successes alone: binary rewards in groups, to compare with."""
+    variant: Literal["paper", "released"] = "paper"
+    """Whose formula pays failures: the paper's with its sign mended, or the released code's."""
     no_success: Literal["zero", "bank", "demonstrations"] = "demonstrations"
     """References of a task without a success in the batch."""
     std: float = 0.2
     """Least standard deviation of the cloned policy's actions when groups begin to explore."""
 
-    def reward(self, encoder: str, demonstrations: Path, stride: int, size: int) -> RewardConfig:
+    def reward(self, encoder: str, demonstrations: Path, camera: CameraSchedule) -> RewardConfig:
         """The reward that goes with these settings.
 
         Args:
             encoder: folder or name of the video encoder.
             demonstrations: store whose successes seed the bank.
-            stride: steps between two frames.
-            size: image height and width, pixels.
+            camera: views, size (height and width are one) and stride of its frames; a fitted
+                encoder has its own views and size.
         """
         seeds = demonstrations if self.no_success == "demonstrations" else None
         srpo = SRPOConfig(
             encoder=encoder,
-            size=size,
+            views=camera.views,
+            size=camera.height,
+            variant=self.variant,
             no_success=self.no_success,
             demonstrations=seeds,
             progress=self.progress,
         )
-        return RewardConfig(kind="srpo", stride=stride, srpo=srpo)
+        return RewardConfig(kind="srpo", stride=camera.stride, srpo=srpo)

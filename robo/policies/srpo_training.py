@@ -110,7 +110,7 @@ def group_train_config(
     """
     from dataclasses import replace
 
-    reward = settings.reward(encoder, demonstrations, camera.stride, camera.height)
+    reward = settings.reward(encoder, demonstrations, camera)
     if not settings.progress:
         reward = replace(reward, kind="success")
     return replace(base, reward=reward)

@@ -271,7 +271,9 @@ class Trainer:
             (episode.success, float(episode.env_return), int(episode.length), returns[episode.id])
             for episode in collected.finished
         ]
-        count = steps * envs if valid is None else int(valid.sum())
+        count = steps * envs
+        if valid is not None:  # whole episodes, whose rollout's steps may be chunks of actions
+            count = sum(length for _, _, length, _ in finished)
         return RankReport(count, finished, rewards, seconds)
 
     def _count(self, report: RankReport) -> None:

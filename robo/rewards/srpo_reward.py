@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -105,6 +106,10 @@ class SRPOReward:
         self.gather, self.rank = gather, rank
         self.report: dict[str, TaskReport] = {}
         """By task, of the last rollout in which an episode ended."""
+        self.counts: Counter[str] = Counter(judged=0, fallback=0, from_bank=0, no_reference=0)
+        """Of the tasks judged, over all rollouts: how many, those whose successes formed no
+        clusters, those compared with the bank, and those without any success to compare with."""
+        self._said: set[str] = set()
         self._open: Frames | None = None
 
     @property
@@ -237,7 +242,12 @@ class SRPOReward:
         self.report = {kinds[index]: report for index, report in judged.tasks.items()}
         for name, report in self.report.items():
             source = "bank" if kinds.index(name) in references else "batch"
-            LOG.info(
+            self.counts["judged"] += 1
+            self.counts["from_bank"] += source == "bank"
+            self.counts["no_reference"] += not report.clusters
+            self.counts["fallback"] += "fallback" in report.method
+            LOG.log(
+                self._level(name, report),
                 "srpo %s: %d successes, %d failures, %d references of the %s, centres %d by %s",
                 name,
                 report.successes,
@@ -247,6 +257,13 @@ class SRPOReward:
                 report.clusters,
                 report.method,
             )
+
+    def _level(self, task: str, report: TaskReport) -> int:
+        """A task's first fallback is a warning, seen without any set-up of logs."""
+        if "fallback" not in report.method or task in self._said or self.rank:
+            return logging.INFO
+        self._said.add(task)
+        return logging.WARNING
 
     # ------------------------------------------------------------------ exact resume
 

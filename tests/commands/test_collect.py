@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -108,3 +109,12 @@ def test_a_success_by_accident_is_no_demonstration():
     assert fits(accident, "expert", ()), "an expert without phases has nothing to count"
     assert not fits(failure, "expert", phases) and fits(failure, "beside", phases)
     assert not fits(whole, "beside", phases)
+
+
+def test_options_reach_the_simulator_and_are_checked(tmp_path: Path):
+    with pytest.raises(RoboError, match="mujoco/Reach has no option horizon"):
+        record(Collect("mujoco/Reach", options={"horizon": 5}, out=tmp_path))
+    with pytest.raises(RoboError, match="a space between them"):
+        Collect("mujoco/Reach", options={"horizon=5": 1}, out=tmp_path).run()
+    with pytest.raises(RoboError, match="as they were made"):
+        record(Collect("robosuite/Lift", "human", options={"horizon": 5}, out=tmp_path))

@@ -13,7 +13,11 @@ from robo.errors import CheckpointError, RoboError
 from robo.perception.clips import frame_indices
 from robo.perception.compact_video import CompactVideoEncoder, CompactVideoNetwork
 from robo.perception.compact_video_config import CompactVideoConfig, FitVideoConfig
-from robo.perception.compact_video_fit import fit_video_encoder
+from robo.perception.compact_video_fit import (
+    effective_dimensions,
+    fit_video_encoder,
+    standardised,
+)
 from robo.perception.embedding_cache import EmbeddingCache
 from robo.perception.video import PixelEncoder, load_video_encoder, normalised_frames
 from robo.perception.vjepa2_rotary import share_rotary
@@ -80,6 +84,20 @@ def test_any_batch_gives_the_same_rows_and_zeros_for_an_empty_clip(index):
         encoder.embed([{"side": clip(3, 0)["front"]}])
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_every_encoder_runs_under_autocast(index, monkeypatch):
+    encoder = every_encoder()[index]
+    clips = [clip(6, 1), clip(3, 2)]
+    exact = encoder.embed(clips)
+    half = torch.autocast("cpu", torch.bfloat16)  # what a GPU's float16 is, on this device
+    monkeypatch.setattr("robo.perception.video.autocast", lambda device: half)
+    found = encoder.embed(clips)
+    assert found.dtype == torch.float32
+    assert_close(found, exact, atol=0.2, rtol=0.1)
+    multiplies = not isinstance(encoder, PixelEncoder)
+    assert torch.equal(found, exact) != multiplies
+
+
 def test_a_fitted_encoder_survives_its_folder(tmp_path: Path):
     encoder = every_encoder()[1]
     encoder.save(tmp_path)
@@ -132,6 +150,31 @@ def test_training_predicts_what_is_hidden_without_collapse():
     _, summary = fit_video_encoder(episodes, config)
     assert summary["loss_last"] < 0.8 * summary["loss_first"]  # type: ignore[operator]
     assert summary["spread"] > 0.02  # type: ignore[operator]
+    assert summary["dimensions"] > 1.5  # type: ignore[operator]
+
+
+def test_targets_hold_nothing_that_is_known_without_looking():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(6, 5, 4, generator=generator)
+    wanted = standardised(features)
+    assert_close(wanted.square().mean().sqrt(), torch.tensor(1.0))
+    place = torch.randn(1, 5, 4, generator=generator)
+    clip_wide = 10 * torch.randn(6, 1, 4, generator=generator)  # in all tokens of a clip alike
+    assert_close(standardised(features + place + clip_wide), wanted, atol=1e-4, rtol=1e-4)
+    # A place where hardly anything happens asks for hardly anything.
+    features[:, 0] = 1e-3 * features[:, 0]
+    features[:, 0] += features[:, 1:].mean(1)
+    quiet = standardised(features).square().mean((0, 2))
+    assert quiet[0] < 0.2 * quiet[1:].mean()
+
+
+def test_effective_dimensions_show_a_collapse_onto_one_direction():
+    generator = torch.Generator().manual_seed(0)
+    apart = torch.eye(5, 300)
+    assert effective_dimensions(apart) == pytest.approx(4.0)
+    line = torch.randn(7, 1, generator=generator) @ torch.randn(1, 300, generator=generator)
+    assert effective_dimensions(line + 3.0) == pytest.approx(1.0)
+    assert effective_dimensions(line[:1].expand(4, -1)) == 0.0
 
 
 def test_each_rollout_is_embedded_once_and_by_itself(tmp_path: Path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -72,6 +74,9 @@ def test_weighted_regression_prefers_what_made_progress():
     episodes += [walk(rng.choice([-1.0, 1.0], 8).tolist(), 10 + seed) for seed in range(12)]
     with pytest.raises(StoreError, match="at least 2 successes"):
         episode_progress(episodes[2:4], encoder())
+    blind = dataclasses.replace(episodes[3], frames={})
+    with pytest.raises(StoreError, match="episode 1 of mine has no camera frames"):
+        episode_progress([episodes[0], blind, episodes[1]], encoder())
     progress = episode_progress(episodes, encoder())
     assert all(len(values) == 9 for values in progress)
     means = []

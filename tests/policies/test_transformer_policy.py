@@ -22,6 +22,8 @@ from robo.policies.policy_files import load_policy, make_policy
 from robo.policies.ppo import PPO
 from robo.policies.recorder import PolicyActor
 from robo.policies.train_config import TrainConfig
+from robo.policies.trainer import make_trainer
+from robo.rewards.config import RewardConfig
 from robo.rollout import Episode, EpisodeInfo, RewardTerms
 
 SMALL = NetworkConfig(kind="transformer", size=32, depth=1, chunk=3, patch=8)
@@ -157,6 +159,27 @@ def test_chunks_in_groups_are_learned_by_ppo():
         log_prob, _, _ = policy.evaluate(rollout.observation, rollout.action)
     moved = ((log_prob - rollout.log_prob) * rollout.valid).sum(0) / rollout.valid.sum(0)
     assert moved[0] > moved[1:].max()
+
+
+def test_steps_of_chunks_are_counted_as_environment_steps(tmp_path: Path):
+    config = TrainConfig(
+        task="mujoco/Reach",
+        num_envs=4,
+        group_size=4,
+        total_steps=1,
+        ppo=PPOConfig(advantage="group", normalise_observation=False, epochs=1),
+        network=dataclasses.replace(SMALL, chunk=10),
+        reward=RewardConfig(kind="success"),
+        evaluate_every_steps=0,
+    )
+    trainer = make_trainer(config, tmp_path, show=False)
+    try:
+        result = trainer.run()
+    finally:
+        trainer.close()
+    # A random policy hardly ever reaches the goal: four episodes of up to 50 steps, five chunks.
+    assert result["steps"] == sum(length for _, _, length, _ in trainer.recent)
+    assert result["iterations"] == 1 and 40 < result["steps"] <= 200
 
 
 def test_export_says_that_it_cannot(tmp_path: Path):

@@ -12,10 +12,11 @@ from gymnasium import spaces
 from torch.testing import assert_close
 
 from robo.errors import CheckpointError, RoboError
+from robo.policies.behaviour_cloning import BehaviourCloningConfig, clone
 from robo.policies.learner_config import NetworkConfig, PPOConfig
 from robo.policies.policy_files import load_policy, make_policy
 from robo.policies.ppo import PPO
-from robo.rollout import EpisodeInfo, FinalObservation, RewardTerms, Rollout
+from robo.rollout import Episode, EpisodeInfo, FinalObservation, RewardTerms, Rollout
 
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
@@ -152,6 +153,25 @@ def test_only_adapters_learn_from_groups(checkpoint: Path, tmp_path: Path):
     assert moved[0] > moved[2:].max()
     policy.save(tmp_path)
     assert_close(load_policy(tmp_path).actor_output(seen), policy.actor_output(seen))
+
+
+@pytest.mark.slow
+def test_one_demonstration_is_cloned_into_the_adapters(checkpoint: Path):
+    policy = make_policy(SPACE, ACTION, config(checkpoint), seed=0)
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    action = np.random.default_rng(0).uniform(-1, 1, (6, 3)).astype(np.float32)
+    info, reward = EpisodeInfo("mine"), np.zeros(6, np.float32)
+    demonstration = Episode(info, observations(7), action, reward, True, True)
+    losses = []
+    for epochs in (1, 40):
+        settings = BehaviourCloningConfig(
+            epochs=epochs, batch_size=6, learning_rate=3e-2, validation_fraction=0.0
+        )
+        losses.append(clone([demonstration], policy, settings)["validation_loss"])
+    assert losses[1] < losses[0] - 0.05  # nats per action dimension
+    for name, value in policy.state_dict().items():
+        trained = "lora" in name or name.startswith("normaliser")
+        assert trained or torch.equal(value, before[name]), name
 
 
 @pytest.mark.slow

@@ -199,6 +199,22 @@ def test_the_binary_reward_needs_no_frames():
         reward()(batch)
 
 
+def test_where_references_came_from_is_counted_and_the_first_fallback_is_said(caplog):
+    made = reward()
+    made(rollout([6, 3], [False, False], first_id=10))
+    made(rollout([7, 5, 6], [True, True, False], first_id=20))
+    made(rollout([6, 3], [False, False], first_id=30))
+    assert made.counts == {"judged": 3, "fallback": 2, "from_bank": 1, "no_reference": 1}
+    # Without any set-up of logs: once for a task, not at every rollout.
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert TASK in said and "fallback: 2 are too few" in said
+    other = reward()
+    nothing = (torch.zeros(0, made.encoder.dim), *torch.zeros(2, 0).bool(), [])
+    other.rank, other.gather = 1, lambda value: [nothing, value]
+    other(rollout([7, 5, 6], [True, True, False]))
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
 def test_by_configuration():
     made = make_reward(RewardConfig(kind="srpo", stride=3), 0.99, "keep")
     assert isinstance(made, SRPOReward) and made.camera is not None

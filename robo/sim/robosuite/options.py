@@ -51,8 +51,9 @@ class ViewOptions:
                 f"unknown segmentation {self.segmentation!r}; expected one of "
                 f"{get_args(Segmentation)}"
             )
-        views = self.observation_views
-        views = views.split(",") if isinstance(views, str) else views
+        views: Any = self.observation_views
+        if isinstance(views, str):
+            views = [role.strip() for role in views.split(",") if role.strip()]
         object.__setattr__(self, "observation_views", tuple(views))
         unknown = [role for role in self.observation_views if role not in CAMERA_ROLES]
         if unknown:

@@ -138,6 +138,17 @@ def test_a_thing_appears_where_its_camera_projects_it(lift: Any) -> None:
         assert abs(np.median(depth[red]) + seen @ back) < 0.05, role
 
 
+def test_a_command_line_names_views_in_one_text() -> None:
+    from robo.sim.libero.options import LiberoOptions
+    from robo.sim.robosuite.options import ViewOptions
+
+    for made in (ViewOptions, LiberoOptions):
+        text: Any = "front, wrist"
+        assert made(observation_views=text).observation_views == ("front", "wrist")
+        with pytest.raises(RoboError, match=r"\['behind'\] are not among"):
+            made(observation_views="front,behind")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
