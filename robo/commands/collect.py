@@ -64,9 +64,6 @@ class Collect:
         from rich.console import Console
         from rich.progress import MofNCompleteColumn, Progress
 
-        from robo.policies.train_config import check_options
-
-        check_options(self.options)
         console = Console(stderr=True)
         columns = (*Progress.get_default_columns(), MofNCompleteColumn())
         # Where there is no terminal, a transient bar would leave an empty line.
@@ -142,11 +139,6 @@ def _record_human(config: Collect, on_episode: Callable[[], None]) -> dict[str, 
         raise RoboError(
             f"there are no human recordings of {config.task}"
             f"{' that fail' if config.failures else ''}; use --task {TASK} without --failures"
-        )
-    if config.options:
-        raise RoboError(
-            f"people recorded {TASK} as it is, without options such as {next(iter(config.options))}"
-            "; leave --options out"
         )
     camera = CameraSchedule(config.views, config.size, config.size, config.stride)
     with EpisodeStore(config.out / "episodes") as store:
