@@ -126,25 +126,24 @@ class RewardScene:
         theme.stamp_text(frame, at, f"step {step} / {self.steps}", px(26), theme.TEXT, "rs")
         broken = self.timeline.infractions(step)
         if broken:
-            sizes = range(px(16), px(9), -1)
-            size, lines = theme.fit_text(broken, sizes, self.layout.side, px(40))
-            top = box.top + px(84) + size
-            for i, line in enumerate(lines):
-                at = (box.right, top + round(1.2 * i * size))
-                theme.stamp_text(frame, at, line, size, theme.FAILURE, "rs")
+            # One line between the outcome and the names of the views.
+            sizes = range(px(15), px(9), -1)
+            size, lines = theme.fit_text(broken, sizes, self.layout.side, px(19))
+            at = (box.right, box.top + px(66) + size)
+            theme.stamp_text(frame, at, lines[0], size, theme.FAILURE, "rs")
 
     def _stamp_outcome(self, frame: np.ndarray) -> None:
         import cv2
 
         px, (text, colour) = self._px, self.outcome
-        right, top = self.header.right, self.header.top + px(40)
-        left = right - theme.text_width(text, px(22)) - px(28)
-        radius, bottom = px(18), top + px(36)
+        right, top = self.header.right, self.header.top + px(34)
+        left = right - theme.text_width(text, px(20)) - px(28)
+        radius, bottom = px(14), top + px(28)
         cv2.rectangle(frame, (left + radius, top), (right - radius, bottom), colour, -1)
         for x in (left + radius, right - radius):
             cv2.circle(frame, (x, top + radius), radius, colour, -1, cv2.LINE_AA)
-        middle = ((left + right) / 2, top + px(18))
-        theme.stamp_text(frame, middle, text, px(22), theme.BACKGROUND, "mm")
+        middle = ((left + right) / 2, top + px(14))
+        theme.stamp_text(frame, middle, text, px(20), theme.BACKGROUND, "mm")
 
     def _view(self, role: str, box: Box, step: int) -> np.ndarray:
         rows = np.asarray(self.episode.frame_step)
