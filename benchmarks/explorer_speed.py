@@ -25,7 +25,7 @@ from _browser import Browser, missing
 from _study import machine, one_thread, publish
 
 from robo.commands.collect import Collect
-from robo.commands.fit import open_store
+from robo.data import open_store
 from robo.errors import RoboError
 
 OPEN_LIMIT, SCRUB_LIMIT = 2.0, 20.0

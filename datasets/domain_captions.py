@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from _cards import card, run
 
-from robo.commands.fit import open_store
+from robo.data import open_store
 from robo.errors import StoreError
 from robo.rewards.captions import caption_set
 

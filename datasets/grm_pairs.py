@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from _cards import card, run
 
-from robo.commands.fit import open_store
+from robo.data import open_store
 from robo.errors import StoreError
 from robo.rewards.grm.labels import Labeller, is_labelled
 from robo.rewards.grm.pairs import hop_matrix_of, score_bin

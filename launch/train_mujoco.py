@@ -137,19 +137,9 @@ def by_groups(config: Config) -> None:
     )
     attempts = list(range(first + 5_000, first + 5_000 + config.num_envs))
     vector = partial(robo.make_vec, config.task)
-    parts = (config.group_network, config.srpo, camera, attempts)
-    report = parse_seeds(config.report_seeds)
-    run = GroupRun(
-        config.out,
-        demonstrate.out / "episodes",
-        base,
-        *parts,
-        report,
-        vector,
-        vector,
-        config.processes,
-    )
-    run_stages(run, stages.do)
+    store, report = demonstrate.out / "episodes", parse_seeds(config.report_seeds)
+    parts = (config.group_network, config.srpo, camera, attempts, report, vector, vector)
+    run_stages(GroupRun(config.out, store, base, *parts, config.processes), stages.do)
 
 
 def report(config: Config, result: dict[str, Any]) -> None:

@@ -63,7 +63,8 @@ def _compact(
     demo: Episode,
     on_progress: Callable[[FitProgress], None] | None,
 ) -> tuple[AnyGRM, AnyGRM, dict[str, Any]]:
-    from robo.commands.fit import open_store, references_of
+    from robo.commands.fit import references_of
+    from robo.data import open_store
     from robo.rewards.grm.fit import fit_grm
 
     task, words = demo.info.task, demo.info.instruction
@@ -99,7 +100,8 @@ def _vlm(
     demo: Episode,
     on_progress: Callable[[FitProgress], None] | None,
 ) -> tuple[AnyGRM, AnyGRM, dict[str, Any]]:
-    from robo.commands.fit import image_size, open_store, references_of
+    from robo.commands.fit import image_size, references_of
+    from robo.data import open_store
     from robo.rewards.grm.pair_model import PairModel
     from robo.rewards.grm.vlm_config import VLMConfig
 
@@ -113,6 +115,7 @@ def _vlm(
     from robo.rewards.grm.vlm.tuning import tune
 
     def about(copy_of: PairModel) -> PairModel:
+        """The model with views, sizes and references of the new task's demonstration."""
         return replace(
             copy_of,
             views=tuple(demo.frames),
@@ -146,7 +149,7 @@ def one_demonstration(text: str) -> Episode:
     Raises:
         StoreError: no such episode, a failure, or one without frames.
     """
-    from robo.commands.fit import open_store
+    from robo.data import open_store
 
     path, colon, index = text.rpartition(":")
     if not colon or not index.isdigit() or Path(text).exists():
@@ -191,8 +194,8 @@ def marked(demo: Episode, path: Path) -> tuple[Episode, str]:
 
 def compared(config: FitGRM, before: AnyGRM, after: AnyGRM) -> dict[str, Any]:
     """Figures of ``robo score`` on the held-out episodes, before and after."""
-    from robo.commands.fit import open_store
     from robo.commands.score import Score, assess_episodes
+    from robo.data import open_store
 
     assert config.held_out is not None
     episodes = list(open_store(config.held_out))

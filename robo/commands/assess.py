@@ -91,7 +91,7 @@ class Assess:
 
         from robo.assess.report import assess_rewards, chosen
         from robo.commands.assess_page import write_page
-        from robo.commands.fit import open_store
+        from robo.data import open_store
 
         episodes = chosen(list(open_store(self.episodes)), self.limit)
         console = Console(stderr=True)

@@ -68,7 +68,7 @@ class Explore:
         """
         from rich.console import Console
 
-        from robo.commands.fit import open_store
+        from robo.data import open_store
         from robo.media.stored import stored_stride
         from robo.rewards.spec import reward_from_spec
         from robo.web.explorer import Explorer

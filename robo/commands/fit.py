@@ -16,7 +16,6 @@ from robo.rewards.grm.tune_config import TuneConfig
 from robo.rewards.grm.vlm_config import VLMConfig
 
 if TYPE_CHECKING:
-    from robo.data import EpisodeStore
     from robo.rewards.grm.fit import FitProgress
     from robo.rollout import Episode
 
@@ -159,6 +158,7 @@ def fit(config: FitGRM, on_progress: Callable[[FitProgress], None] | None = None
 def _fit_compact(
     config: FitGRM, on_progress: Callable[[FitProgress], None] | None
 ) -> dict[str, Any]:
+    from robo.data import open_store
     from robo.rewards.grm.fit import fit_grm
 
     assert config.store is not None
@@ -240,6 +240,8 @@ def marked_episodes(config: FitGRM) -> tuple[Iterable[Episode], dict[str, Any]]:
     Raises:
         StoreError: a bad file, or subtasks that do not fit their episode.
     """
+    from robo.data import open_store
+
     assert config.store is not None
     store = open_store(config.store)
     if config.keyframes is None:
@@ -271,15 +273,3 @@ def image_size(demo: Episode) -> tuple[int, int]:
     """(height, width) of an episode's frames."""
     height, width = next(iter(demo.frames.values())).shape[1:3]
     return int(height), int(width)
-
-
-def open_store(path: Path) -> EpisodeStore:
-    """The store at ``path``, or at its folder ``episodes`` (what robo collect writes).
-
-    Raises:
-        StoreError: where there is none.
-    """
-    from robo.data import EpisodeStore
-
-    inside = path / "episodes"
-    return EpisodeStore(inside if inside.is_dir() else path, mode="r")

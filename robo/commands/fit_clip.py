@@ -66,7 +66,7 @@ class FitClip:
 
     def _episodes(self) -> Iterator[Episode]:
         """The episodes of all stores, one in memory at a time."""
-        from robo.commands.fit import open_store
+        from robo.data import open_store
 
         for path in self.stores:
             yield from open_store(path)

@@ -71,7 +71,7 @@ class FitOffline:
         """
         from dataclasses import asdict
 
-        from robo.commands.fit import open_store
+        from robo.data import open_store
         from robo.perception.video import load_video_encoder
         from robo.policies.advantage_weighted import AWRConfig, advantage_weighted_regression
         from robo.policies.run_folder import RunFolder

@@ -41,7 +41,7 @@ class FitVideoEncoder:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from robo.commands.fit import open_store
+        from robo.data import open_store
         from robo.perception.compact_video_fit import fit_video_encoder
 
         loss = TextColumn("{task.fields[loss]}")

@@ -72,7 +72,7 @@ class Score:
             RoboError: missing or damaged GRM or store, no episode in it, episodes without its
                 views or without the signal.
         """
-        from robo.commands.fit import open_store
+        from robo.data import open_store
         from robo.rewards.grm.folder import load_model
 
         grm = load_model(self.grm, self.device)

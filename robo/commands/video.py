@@ -200,7 +200,7 @@ def pick(path: Path, index: int) -> tuple[EpisodeStore, int, Episode]:
     Raises:
         RoboError: no store, an empty one, or no such episode.
     """
-    from robo.commands.fit import open_store
+    from robo.data import open_store
 
     store = open_store(path)
     count = len(store)

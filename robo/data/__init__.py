@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robo.data.coding import CODINGS
+from robo.data.opening import open_store
 from robo.data.schema import SCHEMA_VERSION, ArraySpec, EpisodeHeader, versions
 from robo.data.store import Damage, EpisodeStore
 
@@ -13,5 +14,6 @@ __all__ = [
     "Damage",
     "EpisodeHeader",
     "EpisodeStore",
+    "open_store",
     "versions",
 ]

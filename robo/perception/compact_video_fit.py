@@ -167,21 +167,28 @@ def fit_video_encoder(
             )
         if on_progress is not None:
             on_progress(iteration + 1, losses[-1])
-    tail = max(1, len(losses) // 10)
     encoder = CompactVideoEncoder(target, config.device)
     encoder.standardise(clips)
     encoder.summary = {
-        "iterations": len(losses),
-        "loss_first": float(np.mean(losses[:tail])),
-        "loss_last": float(np.mean(losses[-tail:])),
-        "spread": float(encoder.network.deviation.mean() / encoder.network.average.abs().mean()),
+        **_came_to(encoder, losses),
         "dimensions": effective_dimensions(encoder.embed(clips)),
         "seconds": time.perf_counter() - began,
-        "parameters": sum(parameter.numel() for parameter in target.parameters()),
         "episodes": len(clips),
         "seed": config.seed,
     }
     return encoder, dict(encoder.summary)
+
+
+def _came_to(encoder: CompactVideoEncoder, losses: list[float]) -> dict[str, object]:
+    """What a training's losses and its encoder say; see :func:`fit_video_encoder`."""
+    network, tail = encoder.network, max(1, len(losses) // 10)
+    return {
+        "iterations": len(losses),
+        "loss_first": float(np.mean(losses[:tail])),
+        "loss_last": float(np.mean(losses[-tail:])),
+        "spread": float(network.deviation.mean() / network.average.abs().mean()),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
 
 
 def standardised(features: Tensor) -> Tensor:

@@ -155,6 +155,15 @@ def make_reward(
         return reward_from_spec(config.composed, gamma, timeout, config.stride)
     if config.kind != "grm":
         return _driving_reward(config)
+    return _grm_reward(config, gamma, timeout, 1 if gather is None else len(gather(rank)))
+
+
+def _grm_reward(config: RewardConfig, gamma: float, timeout: TimeoutRule, ranks: int) -> Reward:
+    """The gold reward, shaped by a GRM; ``ranks`` processes learn from it.
+
+    Raises:
+        RewardConfigError, CheckpointError: see :func:`make_reward`.
+    """
     if config.grm is None:
         raise RewardConfigError(
             "reward kind is 'grm' but no GRM folder is given: fit one with `robo fit grm` and "
@@ -164,7 +173,6 @@ def make_reward(
         raise CheckpointError(
             f"the GRM folder {config.grm} does not exist: fit one with `robo fit grm`"
         )
-    ranks = 1 if gather is None else len(gather(rank))
     if ranks > 1 and (config.refresh_store is not None or config.gold == "person"):
         raise RewardConfigError(
             f"the run has {ranks} processes, but a GRM is refreshed, and a person is asked, in one "
@@ -201,7 +209,7 @@ def _refreshed(config: RewardConfig) -> Potential:
     Raises:
         RewardConfigError: a GRM of another kind than the compact one.
     """
-    from robo.data import EpisodeStore
+    from robo.data import open_store
     from robo.rewards.grm.compact import CompactGRM
     from robo.rewards.grm.folder import load_model
     from robo.rewards.grm.refresh import RefreshedPotential
@@ -215,20 +223,15 @@ def _refreshed(config: RewardConfig) -> Potential:
         )
     if config.grm_task is not None:
         grm = grm.for_task(config.grm_task)
-
-    def opened(path: Path) -> EpisodeStore:
-        """The store at ``path``, or at its folder ``episodes``."""
-        inside = path / "episodes"
-        return EpisodeStore(inside if inside.is_dir() else path, mode="r")
-
+    held_out = None if config.refresh_held_out is None else open_store(config.refresh_held_out)
     return RefreshedPotential(
         grm,
-        opened(config.refresh_store),
+        open_store(config.refresh_store),
         config.mode,
         config.stride,
         config.refresh,
         device=config.device,
-        held_out=None if config.refresh_held_out is None else opened(config.refresh_held_out),
+        held_out=held_out,
     )
 
 

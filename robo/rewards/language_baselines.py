@@ -106,8 +106,6 @@ class FrameBaselineReward:
         stride: steps between two frames.
         device: where the model computes.
         encoder: a model that is there already; None loads ``config.clip``.
-        threshold: VLM-SR's, in place of the configuration's.
-        regularisation: VLM-RM's alpha, in place of the configuration's.
     """
 
     critic_feature_dim: int = 0
@@ -121,8 +119,6 @@ class FrameBaselineReward:
         stride: int = 1,
         device: str = "cpu",
         encoder: ClipEncoder | None = None,
-        threshold: float | None = None,
-        regularisation: float | None = None,
     ) -> None:
         """See the class."""
         config = config or LanguageGoalConfig()
@@ -130,8 +126,6 @@ class FrameBaselineReward:
             positive, negative = DEFAULTS[kind]
             config = replace(config, positive=(positive,), negative=(negative,))
         self.kind, self.config = kind, config
-        self.threshold = config.success_similarity if threshold is None else threshold
-        self.regularisation = config.regularisation if regularisation is None else regularisation
         image = config.image
         self.camera: CameraSchedule | None = CameraSchedule(
             (config.view,), image.height, image.width, stride
@@ -150,11 +144,13 @@ class FrameBaselineReward:
         """
         image = self.encoder.images(seen(frames, self.config.view), self.config.image)
         if self.kind == "vlm_rm":
-            return vlm_rm(image, self.positive, self.negative, self.regularisation)
+            return vlm_rm(image, self.positive, self.negative, self.config.regularisation)
         if self.kind in ("lord", "lord_speed"):
             return lord(image @ self.negative)
         similarity = image @ self.positive
-        return vlm_sr(similarity, self.threshold) if self.kind == "vlm_sr" else similarity
+        if self.kind == "vlm_sr":
+            return vlm_sr(similarity, self.config.success_similarity)
+        return similarity
 
     def __call__(self, rollout: Rollout) -> RewardTerms:
         """Rewards of every step, float32 ``[T, N]``; terms named by the kind, and ``speed``."""

@@ -332,10 +332,9 @@ def make_srpo_reward(
     size = getattr(encoder, "image_size", None)
     reward = SRPOReward(encoder, config, stride, size, gather or (lambda value: [value]), rank)
     if config.demonstrations is not None:
-        from robo.data import EpisodeStore
+        from robo.data import open_store
 
-        inside = config.demonstrations / "episodes"
-        store = EpisodeStore(inside if inside.is_dir() else config.demonstrations, mode="r")
+        store = open_store(config.demonstrations)
         views = list(encoder.views)
         reward.seed(store.read(index, views) for index in range(len(store)))
     return reward

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from robo.commands.fit import FitGRM, fit, open_store
-from robo.data import EpisodeStore
+from robo.commands.fit import FitGRM, fit
+from robo.data import EpisodeStore, open_store
 from robo.errors import RoboError, StoreError
 from robo.rewards.grm.compact import CompactGRM
 from robo.rewards.grm.fit import FitConfig

@@ -57,18 +57,20 @@ def test_mujoco_takes_views_policy_and_processes(monkeypatch, tmp_path: Path):
 
 
 def test_robosuite_shows_views_to_encoder_and_policy(monkeypatch, tmp_path: Path):
-    options = {"observation_views": "front,wrist", "view_height": 64, "view_width": 64}
     run = planned(
         monkeypatch,
         "train_robosuite",
         out=tmp_path,
         task="robosuite/Lift",
-        options=options,
+        options={"horizon": 70},
+        policy_views=("front", "wrist"),
         group_network=CHUNKS,
         views=("front", "wrist"),
     )
     assert run.camera.views == ("front", "wrist")
-    assert run.base.options == options and run.base.network == run.network == CHUNKS
+    seen = {"observation_views": ("front", "wrist"), "view_height": 64, "view_width": 64}
+    assert run.base.options == {"horizon": 70, **seen}
+    assert run.base.network == run.network == CHUNKS
 
 
 def test_demonstrations_are_recorded_with_the_options_of_the_run(monkeypatch, tmp_path: Path):

@@ -147,12 +147,7 @@ def train(
         CheckpointError: a damaged checkpoint, or one of another training.
     """
     processes = processes or Processes()
-    if config.minutes is not None and processes.count > 1:
-        # Clocks differ: one process would stop a step before the others, which would wait for it.
-        raise RoboError(
-            f"minutes is {config.minutes} in a training of {processes.count} processes, which must "
-            "all stop at the same step; give the number of steps alone"
-        )
+    _check_limit(config, processes)
     parameters = list(objective.parameters())
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, weight_decay=config.weight_decay
@@ -195,6 +190,15 @@ def train(
             seconds = time.perf_counter() - began
             on_progress(FitProgress(iteration + 1, config.iterations, losses[-1], seconds))
     return losses
+
+
+def _check_limit(config: LoopConfig, processes: Processes) -> None:
+    """Refuse a time limit of several processes: one would stop a step before the others."""
+    if config.minutes is not None and processes.count > 1:
+        raise RoboError(
+            f"minutes is {config.minutes} in a training of {processes.count} processes, which must "
+            "all stop at the same step; give the number of steps alone"
+        )
 
 
 def _save(

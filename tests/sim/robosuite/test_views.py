@@ -38,15 +38,6 @@ def test_policy_views_are_in_the_observation(make: Any) -> None:
     environment.close()
 
 
-def test_views_of_a_command_line() -> None:
-    from robo.sim.robosuite.options import RobosuiteOptions
-
-    assert RobosuiteOptions(observation_views="front,wrist").observation_views == (  # type: ignore
-        "front",
-        "wrist",
-    )
-
-
 def test_a_view_does_not_depend_on_its_neighbours_or_the_buffer(lift: Any) -> None:
     lift.reset(seed=0)
     alone = lift.renderer.frames(("side",), 40, 56)["side"]
