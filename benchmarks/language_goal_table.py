@@ -97,7 +97,7 @@ def configuration(settings: dict[str, Any], model: Path) -> Any:
         steps_per_rollout=CARL_SMOKE.steps,
         total_steps=settings["steps"],
         seed=settings["seed"],
-        ppo=replace(CARL_SMOKE.ppo, gamma=0.98),
+        ppo=replace(CARL_SMOKE.ppo, gamma=0.98, exploration_coefficient=0.0),
         network=CARL_SMOKE.network,
         reward=RewardConfig(kind=settings["reward"], stride=settings["stride"], language=language),
         evaluate_every_steps=0,

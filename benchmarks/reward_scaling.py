@@ -2,10 +2,10 @@
 
 CaRL's argument (arXiv 2504.17838): with a reward that adds up many terms, PPO gets worse as the
 minibatch grows; with route completion alone it gets better. Both rewards train the small network
-of the ``carl_smoke`` preset in the stand-in towns, each with a small and a large minibatch, all
-from the same number of samples and of samples per rollout. The learning rate grows with the root
-of the minibatch. What is compared is neither reward, but the mean route completion and the route
-score of the deterministic policy on held-out routes.
+``carl_small`` in the ``carl_smoke`` preset's towns, each with a small and a large minibatch, all
+from the same number of samples and of samples per rollout, by PPO without an exploration loss. The
+learning rate grows with the root of the minibatch. What is compared is neither reward, but the mean
+route completion and the route score of the deterministic policy on held-out routes.
 
 The weights of value (0.02) and entropy (0.001) are the preset's for both rewards. They were tuned
 for the returns of route completion, near 15; those of Roach's reward have another scale, so a
@@ -64,11 +64,15 @@ def configuration(settings: dict[str, Any]) -> Any:
     from robo.policies.train_config import TrainConfig
     from robo.rewards.config import RewardConfig
 
+    # Plain PPO, so that nothing but the reward and the minibatch decides.
     ppo = replace(
         CARL_SMOKE.ppo,
+        gamma=0.99,
         minibatch_size=settings["minibatch"],
+        learning_rate=5e-4,
         learning_rate_scaling="sqrt",
-        reference_minibatch_size=CARL_SMOKE.ppo.minibatch_size,
+        reference_minibatch_size=512,
+        exploration_coefficient=0.0,
     )
     return TrainConfig(
         task=CARL_SMOKE.task,
@@ -78,7 +82,7 @@ def configuration(settings: dict[str, Any]) -> Any:
         total_steps=settings["samples"],
         seed=settings["seed"],
         ppo=ppo,
-        network=CARL_SMOKE.network,
+        network=replace(CARL_SMOKE.network, kind="carl_small"),
         reward=RewardConfig(kind=settings["reward"]),
         evaluate_every_steps=0,
     )

@@ -97,15 +97,19 @@ class Beta:
         log_std: Tensor | None,
     ) -> Tensor:
         """Exact KL(old || new) in nats, ``[B]``."""
-        old_alpha, old_beta = self.concentrations(old_output)
-        alpha, beta = self.concentrations(output)
+        old = self.concentrations(old_output)
+        return self.divergence(*old, *self.concentrations(output)).sum(-1)
+
+    @staticmethod
+    def divergence(old_alpha: Tensor, old_beta: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+        """KL(Beta(old_alpha, old_beta) || Beta(alpha, beta)) in nats, elementwise."""
         return (
             _log_beta(alpha, beta)
             - _log_beta(old_alpha, old_beta)
             + (old_alpha - alpha) * torch.digamma(old_alpha)
             + (old_beta - beta) * torch.digamma(old_beta)
             + (alpha - old_alpha + beta - old_beta) * torch.digamma(old_alpha + old_beta)
-        ).sum(-1)
+        )
 
     def sample(
         self, output: np.ndarray, log_std: np.ndarray | None, generator: np.random.Generator

@@ -46,7 +46,16 @@ CARL_SMALL = CarlShape(
 )
 """The same style for 64x64 pixels and CPUs, about 0.6 M parameters."""
 
-SHAPES: dict[str, CarlShape] = {"carl": CARL, "carl_small": CARL_SMALL}
+CARL_GRID = CarlShape(
+    ((16, 5, 2), (24, 3, 2), (32, 3, 2)),
+    state=128,
+    trunk=(256, 256),
+    head=192,
+)
+"""As small, but its last map keeps 6x6 places of the 64x64 pixels, so that the trunk knows where a
+stop line or a car is: in 2x2 places, as the other two end, policies left lights unseen."""
+
+SHAPES: dict[str, CarlShape] = {"carl": CARL, "carl_small": CARL_SMALL, "carl_grid": CARL_GRID}
 """``NetworkConfig.kind`` to shape."""
 
 

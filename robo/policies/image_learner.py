@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robo.policies.adam import FlatAdam
+from robo.policies.beta import Beta
 from robo.policies.image_actor_critic import ImageActorCritic
 from robo.policies.image_rollout import Chunk, Minibatch
 from robo.policies.learners import STATISTICS, LossConfig, TorchLearner, loss_sums
@@ -71,4 +72,9 @@ class ImageLearner(TorchLearner):
             with torch.no_grad():
                 there, _ = self.reference.outputs(chunk.observation, chunk.features)
             from_reference = distribution.kl(output, policy.log_std, there, self.reference.log_std)
-        return loss_sums((log_prob, entropy, value), chunk.before, self.config, kl, from_reference)
+        now = (log_prob, entropy, value)
+        loss, sums = loss_sums(now, chunk.before, self.config, kl, from_reference)
+        if chunk.exploration is not None:
+            assert isinstance(distribution, Beta)
+            loss = loss + chunk.exploration.loss(distribution, output)
+        return loss, sums

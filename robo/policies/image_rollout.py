@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robo.policies.exploration_loss import Exploration
 from robo.policies.image_actor_critic import ImageActorCritic
 from robo.policies.learners import Before
 from robo.policies.targets import Targets, check_rewards, estimate_targets
@@ -38,6 +39,8 @@ class Chunk:
     """Numbers from before the update."""
     old_output: Tensor
     """The actor's output before the update ``[b, size]``."""
+    exploration: Exploration | None = None
+    """Of these rows; None without an exploration loss."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class ImageRollout:
     """int64: slots that are rows; None for all."""
     device: torch.device
     """Where the network is."""
+    exploration: Exploration | None = None
+    """Priors of all slots; None without an exploration loss."""
     order: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     """Slots of the epoch, in its order."""
     advantage: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
@@ -131,6 +136,7 @@ class ImageRollout:
             gather(self.action, index, self.device),
             Before(log_prob, advantages, target, value),
             gather(self.old_output, index, self.device),
+            None if self.exploration is None else self.exploration.rows(index, self.device),
         )
 
 
@@ -161,11 +167,12 @@ def prepare(
     bootstrap_timeout: bool,
     recompute_log_prob: bool = False,
     targets: Targets | None = None,
+    exploration: Exploration | None = None,
 ) -> ImageRollout:
     """Evaluate actor and critic once, estimate advantages, and put everything in its place.
 
     Sets ``rollout.value``. Arguments and errors are those of :func:`robo.policies.packing.pack`;
-    ``chunk_size`` images go through the network together.
+    ``chunk_size`` images go through the network together; ``exploration`` adds its loss.
     """
     reward_shape = check_rewards(rollout, terms).shape
     device = policy.device
@@ -201,6 +208,7 @@ def prepare(
         features=None if features is None else features.to(device),
         valid_slots=None if valid is None else np.flatnonzero(valid.cpu().numpy().reshape(-1)),
         device=device,
+        exploration=exploration,
     )
 
 

@@ -21,10 +21,11 @@ class NetworkConfig:
     """mlp: between layers; tanh has the fast path on a CPU."""
     initial_std: float = 1.0
     """Standard deviation of Gaussian actions before any learning, in action units."""
-    kind: Literal["mlp", "carl", "carl_small", "transformer", "vla"] = "mlp"
+    kind: Literal["mlp", "carl", "carl_small", "carl_grid", "transformer", "vla"] = "mlp"
     """mlp: two networks that read the state. carl: CaRL's network, which reads images and state
-    (256x256 pixels). carl_small: the same style for 64x64 pixels on a CPU. transformer: views and
-    state, in chunks of actions. vla: a vision-language-action model of Hugging Face."""
+    (256x256 pixels). carl_small: the same style for 64x64 pixels on a CPU. carl_grid: as small, but
+    it keeps where things are. transformer: views and state, in chunks of actions. vla: a
+    vision-language-action model of Hugging Face."""
     distribution: Literal["auto", "gaussian", "beta"] = "auto"
     """Of continuous actions. auto: gaussian for mlp; beta for carl kinds with bounded actions."""
     initial_action: tuple[float, ...] | None = None
@@ -103,6 +104,12 @@ class PPOConfig:
     """Weight of the squared value error."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus."""
+    exploration_coefficient: float = 0.0
+    """carl kinds: weight of Roach's exploration loss (Roach: 0.05), which draws the steps before an
+    infraction that ended the episode towards braking, driving on, or steering anyhow; it falls to 0
+    with the progress that remains."""
+    exploration_steps: int = 100
+    """Steps before an infraction that it draws (Roach: 100, 10 s)."""
     max_gradient_norm: float = 0.5
     """Gradients longer than this are scaled down to it."""
     target_kl: float | None = None
@@ -136,9 +143,15 @@ class PPOConfig:
         for name in ("gamma", "gae_lambda"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected 0 to 1")
-        for name in ("epochs", "minibatch_size", "chunk_size", "reference_minibatch_size"):
+        counts = ("epochs", "minibatch_size", "chunk_size", "reference_minibatch_size")
+        for name in (*counts, "exploration_steps"):
             if getattr(self, name) < 1:
                 raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected at least 1")
+        if self.exploration_coefficient < 0:
+            raise RoboError(
+                f"PPO's exploration_coefficient is {self.exploration_coefficient}, expected at "
+                "least 0"
+            )
         if self.reference_kl > 0 and self.normalise_observation:
             raise RoboError(
                 "PPO's reference_kl compares policies that read the same inputs: set "

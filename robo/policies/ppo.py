@@ -20,6 +20,8 @@ from robo.errors import CheckpointError, RoboError
 from robo.policies import distributed, fast_mlp
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.adam import FlatAdam
+from robo.policies.beta import Beta
+from robo.policies.exploration_loss import Exploration
 from robo.policies.group_targets import GroupTargets, group_targets
 from robo.policies.image_actor_critic import ImageActorCritic
 from robo.policies.image_learner import ImageLearner
@@ -54,7 +56,8 @@ class PPO:
         """``seed`` draws the order of minibatches; the policy is on its device already.
 
         Raises:
-            RoboError: where ``config.implementation`` is numpy and the network is not its kind.
+            RoboError: where ``config.implementation`` is numpy and the network is not its kind, or
+                an exploration loss meets another distribution than the Beta.
         """
         if config.implementation == "numpy" and not fast_mlp.supports(actor_critic):
             raise RoboError(
@@ -65,6 +68,15 @@ class PPO:
             raise RoboError(
                 "PPO's numpy implementation knows neither group advantages, a clip_range_high nor "
                 "a reference_kl: choose implementation 'auto' or 'torch'"
+            )
+        if config.exploration_coefficient > 0 and not (
+            isinstance(actor_critic, ImageActorCritic)
+            and isinstance(actor_critic.distribution, Beta)
+        ):
+            raise RoboError(
+                "PPO's exploration loss knows Beta distributions of image policies only: set "
+                "--ppo.exploration-coefficient 0, or --network.kind carl_grid with "
+                "--network.distribution beta"
             )
         self.config = config
         self.actor_critic = actor_critic
@@ -117,7 +129,7 @@ class PPO:
         if config.advantage == "group":
             groups = group_targets(rollout, terms, config.group_success)
             rollout = dataclasses.replace(rollout, valid=groups.valid)
-        batch = self._batch(rollout, terms, fresh, groups)
+        batch = self._batch(rollout, terms, fresh, groups, progress_remaining)
         epochs = Epochs(rollout.shape, rollout.valid, config.minibatch_size)
         if epochs.count == 0:
             if groups is not None:
@@ -142,6 +154,7 @@ class PPO:
         terms: RewardTerms,
         fresh: bool,
         groups: GroupTargets | None = None,
+        progress_remaining: float = 1.0,
     ) -> PackedRollout | ImageRollout:
         config, policy = self.config, self.actor_critic
         options: dict[str, Any] = {
@@ -152,7 +165,12 @@ class PPO:
             "targets": None if groups is None else groups.targets,
         }
         if isinstance(policy, ImageActorCritic):
-            return prepare(policy, rollout, terms, chunk_size=config.chunk_size, **options)
+            exploration = None
+            if config.exploration_coefficient > 0:
+                weight = config.exploration_coefficient * progress_remaining
+                exploration = Exploration.of(rollout, weight, config.exploration_steps)
+            options |= {"chunk_size": config.chunk_size, "exploration": exploration}
+            return prepare(policy, rollout, terms, **options)
         assert isinstance(policy, ActorCritic)
         return pack(policy, rollout, terms, **options)
 

@@ -48,8 +48,9 @@ def tensors(of: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
 def test_carls_network_has_its_published_number_of_parameters():
     policy = make_policy(space(256), STEERING, NetworkConfig(kind="carl"))
     assert sum(parameter.numel() for parameter in policy.parameters()) == 1_983_541
-    small = make_policy(space(64), STEERING, SMALL)
-    assert 550_000 < sum(parameter.numel() for parameter in small.parameters()) < 650_000
+    for kind in ("carl_small", "carl_grid"):
+        small = make_policy(space(64), STEERING, NetworkConfig(kind=kind))
+        assert 550_000 < sum(parameter.numel() for parameter in small.parameters()) < 650_000
 
 
 def test_the_norm_equals_torchs_over_channels_height_and_width():
