@@ -53,7 +53,7 @@ CARL_GRID = CarlShape(
     head=192,
 )
 """As small, but its last map keeps 6x6 places of the 64x64 pixels, so that the trunk knows where a
-stop line or a car is: in 2x2 places, as the other two end, policies left lights unseen."""
+stop line or a car is: with 2x2 places, as the other two end, lights were learned late or never."""
 
 SHAPES: dict[str, CarlShape] = {"carl": CARL, "carl_small": CARL_SMALL, "carl_grid": CARL_GRID}
 """``NetworkConfig.kind`` to shape."""
