@@ -19,24 +19,27 @@ from robo.sim.carla.standin.entry import check_host
 from robo.sim.carla.standin.errors import StandinError
 from robo.sim.carla.standin.process import start_process
 from robo.sim.carla.standin.server import StandinServer
+from robo.sim.carla.supervisor import PortBlock
 from tests.sim.carla.standin.raw_client import HOST, Raw, read_state, subscribe
 
 ROOT = Path(__file__).parents[4]
 
 
-@pytest.mark.alone  # another process could take the port between the two
 def test_ports_can_be_used_again_at_once_after_a_kill() -> None:
-    first = start_process("Grid")
+    # Kept from other supervisors, and none that the system hands out.
+    block = PortBlock()
+    ports = (block.first, block.first + 1)
+    first = start_process("Grid", port=block.first)
     with subscribe(first.stream_port, 1) as connection:
         read_state(connection)
-        # Streams of a server on port 0 take any port; one with a port takes the next.
         first.kill()
-        with start_process("Grid", port=first.port) as second:
-            assert (second.port, second.stream_port) == (first.port, first.port + 1)
+        with start_process("Grid", port=block.first) as second:
+            assert (second.port, second.stream_port) == ports
             assert Raw(second.port).value("version") == "0.9.16"
             second.kill()
-        with start_process("Grid", port=first.port) as third:
-            assert third.port == first.port
+        with start_process("Grid", port=block.first) as third:
+            assert (third.port, third.stream_port) == ports
+    block.release()
 
 
 def test_a_taken_port_is_named() -> None:
