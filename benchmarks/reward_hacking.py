@@ -52,9 +52,8 @@ class Options(ArmOptions):
     """Training steps of each weak model."""
     members: int = 4
     """Models of the ensemble."""
-    refresh: RefreshConfig = field(default_factory=lambda: RefreshConfig(discount=0.25))
-    """When and how the refreshed arm learns; a model that was shown no failure rates all of them
-    far too high, so that they keep less of it than by default."""
+    refresh: RefreshConfig = field(default_factory=RefreshConfig)
+    """When and how the refreshed arm learns."""
     work: Path = Path("runs/benchmarks/reward_hacking")
     """Folder of the finished runs."""
     out: Path | None = RESULT

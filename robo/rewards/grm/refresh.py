@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from robo.rewards.grm.fit_config import FitConfig, PairConfig
 from robo.rewards.grm.policy_episodes import Outcome, PolicyEpisode, PolicyEpisodes
 from robo.rewards.grm.potential import GRMPotential
 from robo.rewards.grm.refresh_config import RefreshConfig
+from robo.rewards.grm.refresh_verdict import Verdict, order_in_time
 from robo.rewards.grm.training import LoopConfig, train
 from robo.rewards.potential import PotentialTrack
 from robo.rollout import CameraSchedule, Episode, Rollout
@@ -38,39 +39,6 @@ from robo.rollout import CameraSchedule, Episode, Rollout
 REFRESH_FIT = FitConfig(pairs=PairConfig(anchored=0.5))
 """Half of the pairs ask from GOAL, as the potential's anchor and the judgement do: the frames that
 fool the model are few among all pairs, and a refresh is short."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the held-out episodes say of a model."""
-
-    demonstration_error: float
-    """Mean absolute error of progress on held-out demonstrations."""
-    failure_end: float
-    """Over-rating: mean progress at the end of held-out failures; NaN without any."""
-    order: float
-    """Mean of :func:`order_in_time` over held-out demonstrations and the policy's successes."""
-
-    def allows(self, candidate: Verdict, tolerance: float) -> bool:
-        """Whether ``candidate`` may replace the model of this verdict.
-
-        It must keep the progress of demonstrations and the order of successes to within
-        ``tolerance``, and may not rate failures higher.
-        """
-        kept = candidate.demonstration_error <= self.demonstration_error + tolerance
-        ordered = candidate.order >= self.order - tolerance
-        sober = np.isnan(self.failure_end) or candidate.failure_end <= self.failure_end + 1e-6
-        return bool(kept and ordered and sober)
-
-
-def order_in_time(progress: np.ndarray) -> float:
-    """Share of pairs of frames whose progress rises with time, less that of those that fall.
-
-    Kendall's tau-a: in [-1, 1], 0 for a constant and for fewer than two frames.
-    """
-    later = np.triu_indices(len(progress), 1)
-    rise = np.sign(progress[None, :] - progress[:, None])[later]
-    return float(rise.mean()) if len(rise) else 0.0
 
 
 class RefreshedPotential:
@@ -112,7 +80,7 @@ class RefreshedPotential:
         """
         self.config = config or RefreshConfig()
         self.fit = replace(fit or REFRESH_FIT, views=grm.config.views)
-        self.grm = copy.deepcopy(grm)
+        self.given, self.grm = copy.deepcopy(grm), copy.deepcopy(grm)
         self.potential = GRMPotential(self.grm, mode, stride, device)
         self.camera: CameraSchedule | None = self.potential.camera
         self.stride, self.device = stride, device
@@ -206,9 +174,8 @@ class RefreshedPotential:
             self.rng,
         )
         candidate.eval()
-        taken = self.verdict(self.grm, judge).allows(
-            self.verdict(candidate, judge), self.config.tolerance
-        )
+        now, given = self.verdict(self.grm, judge), self.verdict(self.given, judge)
+        taken = now.allows(self.verdict(candidate, judge), given, self.config.tolerance)
         if taken:
             self.grm.load_state_dict(candidate.state_dict())
             self._renew_scorer()

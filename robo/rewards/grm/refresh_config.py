@@ -28,9 +28,10 @@ class RefreshConfig:
     held_out_share: float = 0.25
     """Share of the policy's episodes that only judge; and of the demonstrations, where no others
     are held out."""
-    tolerance: float = 0.02
-    """A refreshed model may be worse by this much on held-out demonstrations: in the mean error of
-    their progress, and in its order in time."""
+    tolerance: float = 0.1
+    """A refreshed model may be behind the one that training began with by this much on held-out
+    demonstrations, in the mean error of their progress and in its order in time, however many
+    refreshes lie between."""
     seed: int = 0
     """Of batches and of which episodes judge."""
 
@@ -42,6 +43,8 @@ class RefreshConfig:
         for name in ("failure_ceiling", "discount"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RoboError(f"refresh {name} is {getattr(self, name)}, expected 0 to 1")
+        if self.tolerance < 0:
+            raise RoboError(f"refresh tolerance is {self.tolerance}, expected at least 0")
         if not 0 < self.held_out_share < 1:
             raise RoboError(
                 f"refresh held_out_share is {self.held_out_share}, expected a share between 0 and 1"
