@@ -57,7 +57,7 @@ class Options:
     """Demonstrations per task that are references, and that encoders are fitted on."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of the fitted encoders."""
-    iterations: int = 600
+    iterations: int = 300
     """Training steps of the compact video encoder."""
     windows: int = 12
     """Growing videos per episode."""

@@ -17,11 +17,11 @@ class CompactVideoConfig:
     """Image height in pixels, a multiple of ``patch``."""
     width: int = 64
     """Image width in pixels, a multiple of ``patch``."""
-    frames: int = 8
+    frames: int = 16
     """Frames sampled from a rollout, a multiple of ``tubelet``."""
     tubelet: int = 2
     """Frames in a token."""
-    patch: int = 8
+    patch: int = 16
     """Height and width of a token, pixels."""
     size: int = 96
     """Width of the encoder."""
@@ -33,9 +33,10 @@ class CompactVideoConfig:
     """Width of the predictor."""
     predictor_depth: int = 1
     """Its layers."""
-    segments: int = 4
+    segments: int = 1
     """Parts of the rollout whose tokens are averaged each by itself and joined: 1 is the plain
-    mean over time of V-JEPA 2; more keep the order of what happened."""
+    mean over time of V-JEPA 2; more keep the order of what happened, at the price of progress that
+    jumps while a rollout grows."""
     grid: int = 4
     """Cells per side of the image, each averaged by itself and joined: 1 is V-JEPA 2's plain mean
     over space; more keep where things are. No more than there are tokens."""
@@ -48,6 +49,11 @@ class CompactVideoConfig:
             raise RoboError(
                 f"images of {self.height}x{self.width} pixels and {self.frames} frames do not "
                 f"divide into tokens of {self.patch}x{self.patch} pixels and {self.tubelet} frames"
+            )
+        if self.frames == self.tubelet and (self.height, self.width) == (self.patch, self.patch):
+            raise RoboError(
+                f"a clip of {self.frames} frames of {self.height}x{self.width} pixels is one token "
+                "a view, of which nothing can be hidden; lower patch or tubelet"
             )
         if self.grid < 1:
             raise RoboError(f"grid is {self.grid}, expected at least 1 cell per side of the image")
@@ -67,7 +73,7 @@ class CompactVideoConfig:
 class FitVideoConfig:
     """How the encoder is trained: masked latent prediction on stored episodes."""
 
-    iterations: int = 600
+    iterations: int = 300
     """Training steps."""
     batch: int = 16
     """Clips per step."""

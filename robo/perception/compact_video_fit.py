@@ -1,10 +1,8 @@
 """Train the compact video encoder by masked latent prediction on stored episodes.
 
 No labels, no outcomes: hidden tokens are predicted as features of a slowly moving copy of the
-encoder (its moving average), less what is known without looking: most of a token is where it is
-and what always stands there, and what all tokens of a clip share is read off any of them
-(:func:`standardised`). Half of the steps hide places throughout the clip, the other half everything
-after a moment, so that what will happen matters too.
+encoder (its moving average), each layer-normalised, as V-JEPA's are. Half of the steps hide places
+throughout the clip, the other half everything after a moment, so that what will happen matters too.
 """
 
 from __future__ import annotations
@@ -92,7 +90,8 @@ def draw_mask(
     """Seen and hidden tokens, int64 ``[P - K]`` and ``[K]``."""
     _, steps, rows, columns = network.shape
     hidden = np.zeros(network.shape, bool)
-    if rng.random() < config.future and steps > 1:
+    # A single place cannot be hidden and its surroundings shown.
+    if steps > 1 and (rng.random() < config.future or rows * columns == 1):
         hidden[:, max(1, round(steps * (1 - config.mask))) :] = True
     else:
         places = np.zeros((rows, columns), bool)
@@ -151,7 +150,8 @@ def fit_video_encoder(
         patches = network.patches(draw_clips(clips, config, rng).to(config.device))
         seen, hidden = (part.to(config.device) for part in draw_mask(network, config, rng))
         with torch.no_grad():
-            wanted = standardised(target(patches)[:, hidden])
+            features = target(patches)[:, hidden]
+            wanted = functional.layer_norm(features, features.shape[-1:])
         found = predictor(network(patches, seen), network.place, seen, hidden)
         loss = functional.l1_loss(found, wanted)
         optimiser.zero_grad(set_to_none=True)
@@ -189,19 +189,6 @@ def _came_to(encoder: CompactVideoEncoder, losses: list[float]) -> dict[str, obj
         "spread": float(network.deviation.mean() / network.average.abs().mean()),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
-
-
-def standardised(features: Tensor) -> Tensor:
-    """Features ``[B, K, size]`` less token's and clip's means, by the deviation of all.
-
-    A token's mean over the batch is where it is and what always stands there. A clip's mean over
-    its tokens (how far the shown part of the episode goes, say) is the easiest to predict: left in,
-    it crowds out where things are, until embeddings differ in one direction alone. Were each token
-    scaled by its own deviation, those where hardly anything happens would weigh as much as others.
-    """
-    centred = features - features.mean(0, keepdim=True)
-    centred = centred - centred.mean(1, keepdim=True)
-    return centred / centred.square().mean().sqrt().clamp(min=1e-6)
 
 
 def effective_dimensions(embedding: Tensor) -> float:

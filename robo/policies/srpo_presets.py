@@ -34,7 +34,7 @@ class GroupSettings:
     encoder: str | None = None
     """Video encoder of the reward (see robo.rewards.srpo_config); None fits a compact one to the
     demonstrations and to attempts of the cloned policy."""
-    encoder_iterations: int = 400
+    encoder_iterations: int = 300
     """Training steps of the fitted encoder."""
     group_size: int = 8
     """Episodes from each initial state."""

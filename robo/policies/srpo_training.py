@@ -89,7 +89,10 @@ def encoder_for_groups(
     episodes += stream_episodes(env, actor, list(seeds), camera, keep_observations=False)
     if not episodes:
         raise RoboError("a video encoder needs episodes, and there is neither demo nor attempt")
-    shape = CompactVideoConfig(views=camera.views, height=camera.height, width=camera.width)
+    patch = CompactVideoConfig.patch
+    if camera.height % patch or camera.width % patch:
+        patch //= 2
+    shape = CompactVideoConfig(camera.views, camera.height, camera.width, patch=patch)
     config = FitVideoConfig(iterations=settings.encoder_iterations, seed=seed, network=shape)
     encoder, summary = fit_video_encoder(episodes, config)
     encoder.save(out)

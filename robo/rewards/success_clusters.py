@@ -50,9 +50,9 @@ def cluster(points: np.ndarray, space: Space = "pca") -> Clusters:
     """Find the clusters of ``points [n, D]``, n at least 1.
 
     DBSCAN at the scales that nearest-neighbour distances offer; the scale with the best mean
-    silhouette wins. Where no clustering is convincing (successes that differ by degrees, as those
-    from random initial states do), they are cut into about sqrt(n) parts by Ward's method; fewer
-    than four are a centre each.
+    silhouette wins. Where no clustering is convincing (fewer than four successes, or such as differ
+    by degrees, as those from random initial states do), each is a centre of its own: a mean of
+    videos of different scenes is the video of none.
 
     Args:
         points: finite numbers.
@@ -72,8 +72,7 @@ def cluster(points: np.ndarray, space: Space = "pca") -> Clusters:
     if not distance.max() > 1e-9 * max(1.0, float(np.abs(points).max())):
         return _one(points, "one point (all successes are equal)")
     if count < 4:
-        own = f"each success (fallback: {count} are too few to cluster)"
-        return Clusters(points.copy(), np.arange(count), 0.0, own)
+        return _each(points, f"{count} are too few to cluster")
     best, quality, scale = None, MINIMUM_SILHOUETTE, 0.0
     for eps in _scales(distance):
         labels = _dbscan(distance, eps)
@@ -81,8 +80,7 @@ def cluster(points: np.ndarray, space: Space = "pca") -> Clusters:
         if found > quality:
             best, quality, scale = labels, found, eps
     if best is None:
-        labels, parts = _ward(projected), round(count**0.5)
-        return _clusters(points, labels, 0.0, f"{parts} parts (fallback: no clusters stand out)")
+        return _each(points, "no clusters stand out")
     return _clusters(points, best, scale, f"dbscan on {space}, silhouette {quality:.2f}")
 
 
@@ -142,12 +140,6 @@ def _dbscan(distance: np.ndarray, eps: float) -> np.ndarray:
     return DBSCAN(eps=eps, min_samples=2, metric="precomputed").fit_predict(distance)
 
 
-def _ward(points: np.ndarray) -> np.ndarray:
-    from sklearn.cluster import AgglomerativeClustering
-
-    return AgglomerativeClustering(round(len(points) ** 0.5)).fit_predict(points)
-
-
 def _silhouette(distance: np.ndarray, labels: np.ndarray) -> float:
     """Mean silhouette of the placed points; -1 where it is no clustering at all."""
     from sklearn.metrics import silhouette_score
@@ -166,6 +158,11 @@ def _silhouette(distance: np.ndarray, labels: np.ndarray) -> float:
 
 def _one(points: np.ndarray, method: str) -> Clusters:
     return Clusters(points.mean(0, keepdims=True), np.zeros(len(points), np.int64), 0.0, method)
+
+
+def _each(points: np.ndarray, why: str) -> Clusters:
+    own = np.arange(len(points), dtype=np.int64)
+    return Clusters(points.copy(), own, 0.0, f"each success (fallback: {why})")
 
 
 def _clusters(points: np.ndarray, labels: np.ndarray, scale: float, method: str) -> Clusters:

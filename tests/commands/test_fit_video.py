@@ -21,7 +21,7 @@ def test_from_episodes_to_an_encoder_and_an_offline_policy(tmp_path: Path, capsy
     shape += ["--network.segments", "2"]
     assert main([*fit, *shape, "--json", "--out", str(encoder)]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert result["episodes"] == 3 and result["dim"] == 2 * 4 * 4 * 96
+    assert result["episodes"] == 3 and result["dim"] == 2 * 2 * 2 * 96
     assert CompactVideoEncoder.load(encoder).dim == result["dim"]
     offline = ["fit", "offline", "--store", str(store), "--encoder", str(encoder)]
     assert main([*offline, "--epochs", "2", "--json", "--out", str(policy)]) == 0
