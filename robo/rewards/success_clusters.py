@@ -24,8 +24,8 @@ QUANTILES = (0.5, 0.75, 0.9, 1.0)
 """Quantiles of these distances that are tried."""
 MARGIN = 1.05
 """Scales are this much longer, so that points at just this distance join."""
-MINIMUM_SILHOUETTE = 0.5
-"""Clusters count only from here: "a reasonable structure" (Kaufman and Rousseeuw, 1990)."""
+MINIMUM_SILHOUETTE = 0.7
+"""Clusters count only from here: "a strong structure" (Kaufman and Rousseeuw, 1990)."""
 MINIMUM_CLUSTERED = 0.8
 """Share of points that a clustering must place."""
 MAXIMUM_COMPONENTS = 32

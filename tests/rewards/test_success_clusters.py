@@ -60,3 +60,14 @@ def test_every_space_finds_what_is_far_apart(space):
     label = np.repeat([0, 1, 2], 8)
     points = 10 * rng.normal(size=(3, 12))[label] + rng.normal(size=(24, 12))
     assert adjusted_rand_score(label, cluster(points, space).labels) == 1.0
+
+
+def test_two_halves_of_a_line_are_no_clusters():
+    """Successes that differ by degrees fall into halves as soon as a stretch is missing."""
+    rng = np.random.default_rng(0)
+    place = np.concatenate([np.linspace(0.0, 1.0, 20), np.linspace(1.2, 2.2, 20)])
+    points = place[:, None] * rng.normal(size=(1, 300)) + 1e-3 * rng.normal(size=(40, 300))
+    found = cluster(points)
+    np.testing.assert_array_equal(found.centres, points)
+    apart = cluster(points + 9.0 * (place > 1.1)[:, None] * points.std())
+    assert len(apart.centres) == 2 and "dbscan" in apart.method
