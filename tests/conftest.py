@@ -19,6 +19,12 @@ settings.register_profile("soak", max_examples=5000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def sb3_logs(tmp_path_factory):
+    """stable-baselines3 makes a folder for every learner, by default beside all temporary files."""
+    os.environ.setdefault("SB3_LOGDIR", str(tmp_path_factory.mktemp("sb3")))
+
+
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory):
     """Folder of a tiny open_clip model with initial weights, as robo fit clip writes one."""
