@@ -324,3 +324,4 @@ EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     **DRIVING_EXAMPLES,
     **SPEED_EXAMPLES,
 }
+EXAMPLES["grm_tasks_lift"] = EXAMPLES["grm_tasks"]

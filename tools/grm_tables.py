@@ -162,6 +162,7 @@ def _refreshing(data: dict[str, Any]) -> str:
 
 GRM_BUILDERS: dict[str, Builder] = {
     "grm_tasks": grm_tasks,
+    "grm_tasks_lift": grm_tasks,
     "grm_ablation": grm_ablation,
     "reward_hacking": reward_hacking,
 }
