@@ -48,7 +48,8 @@ class CompactVideoConfig:
         if self.height % self.patch or self.width % self.patch or self.frames % self.tubelet:
             raise RoboError(
                 f"images of {self.height}x{self.width} pixels and {self.frames} frames do not "
-                f"divide into tokens of {self.patch}x{self.patch} pixels and {self.tubelet} frames"
+                f"divide into tokens of {self.patch}x{self.patch} pixels and {self.tubelet} "
+                "frames; choose another patch, tubelet or number of frames"
             )
         if self.frames == self.tubelet and (self.height, self.width) == (self.patch, self.patch):
             raise RoboError(

@@ -90,6 +90,7 @@ def encoder_for_groups(
     if not episodes:
         raise RoboError("a video encoder needs episodes, and there is neither demo nor attempt")
     patch = CompactVideoConfig.patch
+    # Small pictures (24, 40, 56 pixels, say) divide into smaller tokens only.
     if camera.height % patch or camera.width % patch:
         patch //= 2
     shape = CompactVideoConfig(camera.views, camera.height, camera.width, patch=patch)

@@ -83,6 +83,14 @@ def test_it_ends_on_a_signal_with_code_0() -> None:
     assert process.poll() == 0
 
 
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_it_ends_with_its_parent() -> None:
     script = (
         "import json, os; from robo.sim.carla.standin.process import start_process; "
@@ -93,12 +101,9 @@ def test_it_ends_with_its_parent() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
     )
     pid, port = json.loads(done.stdout)
-    for _ in range(100):
+    deadline = time.monotonic() + 10.0
+    while (alive := listens(port)) and time.monotonic() < deadline:
         time.sleep(0.1)
-        try:
-            socket.create_connection((HOST, port), timeout=1.0).close()
-        except OSError:
-            break
-    else:
+    if alive:
         os.kill(pid, 9)
-        pytest.fail("the server outlived its parent")
+    assert not alive, "the server outlived its parent"
