@@ -62,7 +62,8 @@ class Config:
     task: str = "robosuite-batch/Lift"
     """Task id with a scripted expert: robosuite-batch/Lift, robosuite/Lift, robosuite/Stack ..."""
     options: dict[str, bool | int | float | str] = field(default_factory=dict)
-    """The simulator's own options, name and value in turn: --options horizon 100."""
+    """The simulator's own options, name and value in turn: --options horizon 100. Of
+    robosuite-batch/Lift, controller is OSC_POSITION unless given: the hand keeps pointing down."""
     algorithm: Literal["ppo", "srpo"] = "ppo"
     """srpo: clone the demonstrations, then practise in groups from equal initial states, where
     failures are paid by how near their video came to those of successes."""
@@ -103,7 +104,7 @@ class Config:
     """Environments of all processes together."""
     steps_per_rollout: int = 80
     """Steps of each environment between two updates."""
-    total_steps: int = 300_000
+    total_steps: int = 400_000
     """Environment steps, over all environments."""
     seed: int = 0
     """Decides demonstrations, GRM, initial states, initial parameters and every sample."""
@@ -132,7 +133,8 @@ class Config:
     @property
     def all_options(self) -> dict[str, Any]:
         """The simulator's options, the policy's views among them."""
-        return {**self.options, **view_options(self.policy_views, self.policy_size)}
+        usual = {"controller": "OSC_POSITION"} if self.task == "robosuite-batch/Lift" else {}
+        return {**usual, **self.options, **view_options(self.policy_views, self.policy_size)}
 
     @property
     def model(self) -> Path:

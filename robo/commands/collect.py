@@ -189,7 +189,7 @@ def _fill(
     from robo.sim.experts import make_expert
 
     camera = CameraSchedule(config.views, config.size, config.size, config.stride)
-    actor = make_expert(config.task, config.style, seed, script)
+    actor = make_expert(config.task, config.style, seed, script, config.options)
     kept = attempts = last = 0
     while kept < count:
         if attempts > 20 * count + 100:

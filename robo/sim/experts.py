@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,9 @@ CATALOGUES = {
     "robosuite-batch": "robo.sim.robosuite_batch.expert",
 }
 """Prefix of ids to the module whose ``make_expert`` makes its actors."""
+
+USUAL_CONTROLLER = "OSC_POSE"
+"""Of the arm, where a simulator offers several."""
 
 
 class Expert(Protocol):
@@ -39,7 +43,11 @@ class Expert(Protocol):
 
 
 def make_expert(
-    task: str, style: ExpertStyle = CLEAN, seed: int = 0, script: str = "expert"
+    task: str,
+    style: ExpertStyle = CLEAN,
+    seed: int = 0,
+    script: str = "expert",
+    options: Mapping[str, Any] | None = None,
 ) -> Expert:
     """The scripted actor of a task.
 
@@ -48,9 +56,11 @@ def make_expert(
         style: how clean its motion is.
         seed: of its noise.
         script: "expert", or a scripted failure where the task has any.
+        options: what its environment is made with; an expert gives the actions of its controller.
 
     Raises:
-        RoboError: a task without an expert, or an unknown script.
+        RoboError: a task without an expert, an unknown script, or a controller that the expert
+            cannot act with.
     """
     prefix = task.partition("/")[0]
     if prefix not in CATALOGUES:
@@ -58,4 +68,12 @@ def make_expert(
             f"task {task!r} has no scripted expert; some tasks of {list(CATALOGUES)} have one"
         )
     catalogue = importlib.import_module(CATALOGUES[prefix])
+    controller = (options or {}).get("controller", USUAL_CONTROLLER)
+    if prefix == "robosuite-batch":
+        return catalogue.make_expert(task, style, seed, script, controller)
+    if controller != USUAL_CONTROLLER:
+        raise RoboError(
+            f"the expert of {task} acts with controller {USUAL_CONTROLLER}, not {controller!r}; "
+            "leave the option controller out"
+        )
     return catalogue.make_expert(task, style, seed, script)

@@ -22,6 +22,7 @@ from robo.sim.mujoco.expert import (
     LiftExpert,
     ScriptedExpert,
 )
+from robo.sim.robosuite_batch.simulation import CONTROLLERS
 
 # Parts of the state observation of robosuite's Lift.
 HAND_QUATERNION, FINGERS, CUBE_QUATERNION = slice(24, 28), slice(28, 30), slice(35, 39)
@@ -35,10 +36,16 @@ SCRIPTS = tuple(name for name in FAILURES if name != "drop")
 
 
 class _InRobosuite(ScriptedExpert):
-    """Translates observations and actions; the scripts below it are those of ``mujoco/Lift``."""
+    """Translates observations and actions; the scripts below it are those of ``mujoco/Lift``.
+
+    Attributes:
+        controller: whose actions it gives; ``OSC_POSITION`` leaves out the rotation.
+    """
+
+    controller = "OSC_POSE"
 
     def __call__(self, observation: dict[str, np.ndarray], started: np.ndarray) -> np.ndarray:
-        """Actions ``[N, 7]``; ``started`` bool ``[N]`` marks first steps of episodes."""
+        """Actions ``[N, 7]`` or ``[N, 4]``; ``started`` bool ``[N]`` marks first steps."""
         state = observation["state"].astype(np.float64)
         seen = np.zeros((len(state), TOWARD_CUBE.stop))
         seen[:, OPENING] = 0.5 * (state[:, FINGERS] * (1.0, -1.0)).sum(axis=1)
@@ -47,7 +54,7 @@ class _InRobosuite(ScriptedExpert):
         action = np.zeros((len(state), 7), np.float32)
         action[:, :3], action[:, 6] = own[:, :3], -own[:, 3]
         action[:, 5] = np.clip(-turn_to_cube(state) / TURN, -1.0, 1.0)
-        return action
+        return action if self.controller == "OSC_POSE" else action[:, [0, 1, 2, 6]]
 
 
 def turn_to_cube(state: np.ndarray) -> np.ndarray:
@@ -78,16 +85,24 @@ class BatchCubeWanderer(_InRobosuite, CubeWanderer):
 
 
 def make_expert(
-    task: str, style: ExpertStyle = CLEAN, seed: int = 0, script: str = "expert"
+    task: str,
+    style: ExpertStyle = CLEAN,
+    seed: int = 0,
+    script: str = "expert",
+    controller: str = "OSC_POSE",
 ) -> ScriptedExpert:
-    """The scripted actor of ``robosuite-batch/Lift``.
+    """The scripted actor of ``robosuite-batch/Lift``, for one of its controllers.
 
     Raises:
-        RoboError: for another task, or an unknown failure script.
+        RoboError: for another task or controller, or an unknown failure script.
     """
     if task != "robosuite-batch/Lift":
         raise RoboError(f"task {task!r} has no expert here, only robosuite-batch/Lift")
     if script != "expert" and script not in SCRIPTS:
         raise RoboError(f"script {script!r} does not exist for {task}; it has {list(SCRIPTS)}")
-    actor: Any = BatchCubeWanderer if script == "wander" else BatchLiftExpert
-    return actor(style, seed, script)
+    if controller not in CONTROLLERS:
+        raise RoboError(f"{task} has no controller {controller!r}, only {list(CONTROLLERS)}")
+    kind: Any = BatchCubeWanderer if script == "wander" else BatchLiftExpert
+    actor = kind(style, seed, script)
+    actor.controller = controller
+    return actor

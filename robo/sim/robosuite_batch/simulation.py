@@ -23,6 +23,10 @@ ROBOSUITE_STATE = 42
 """Length of robosuite's own state vector."""
 EXTRAS = 5
 """What ``state`` holds beside it."""
+CONTROLLERS = {"OSC_POSE": 7, "OSC_POSITION": 4}
+"""robosuite's name of a controller to the length of an action."""
+DOWN = np.array([0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0])
+"""The hand's orientation that robosuite's ``OSC_POSITION`` holds, row by row."""
 
 
 class Simulations:
@@ -30,14 +34,21 @@ class Simulations:
 
     Attributes:
         lift: the model and its numbers.
+        controller: a key of ``CONTROLLERS``.
         elapsed: int64 ``[N]`` control steps since the episode's start.
     """
 
     def __init__(
-        self, rules: LiftRules, scene: LiftScene, num_envs: int, threads: int, extras: bool
+        self,
+        rules: LiftRules,
+        scene: LiftScene,
+        num_envs: int,
+        threads: int,
+        extras: bool,
+        controller: str = "OSC_POSE",
     ) -> None:
-        """Open them; 0 threads uses every core. ``extras``: see the environment."""
-        self.rules, self.lift = rules, scene
+        """Open them; 0 threads uses every core. ``extras``, ``controller``: see the environment."""
+        self.rules, self.lift, self.controller = rules, scene, controller
         self.num_envs, self.extras = num_envs, extras
         self.elapsed = np.zeros(num_envs, np.int64)
         self._rows = {name: np.zeros((num_envs, width)) for name, width in ROWS}
@@ -63,7 +74,11 @@ class Simulations:
         self.elapsed[index] = 0
 
     def advance(self, actions: np.ndarray) -> None:
-        """One control step of all simulations; ``actions`` float64 ``[N, 7]`` in [-1, 1]."""
+        """One control step of all simulations; ``actions`` float64 ``[N, A]`` in [-1, 1]."""
+        if self.controller == "OSC_POSITION":
+            turn = np.zeros((self.num_envs, 3))
+            actions = np.concatenate([actions[:, :3], turn, actions[:, 3:]], axis=1)
+            self._rows["goal_rotation"][:] = DOWN
         self._each(lambda block, part: block.advance(actions[part]))
         self.elapsed += 1
 

@@ -12,7 +12,7 @@ from robo.sim.mujoco.rendering import Profile
 from robo.sim.mujoco.single import MujocoEnvironment
 from robo.sim.robosuite_batch.rules import HORIZON
 from robo.sim.robosuite_batch.simulation import SIGNALS
-from robo.sim.robosuite_batch.vector import RobosuiteBatchEnvironment
+from robo.sim.robosuite_batch.vector import ControllerName, RobosuiteBatchEnvironment
 
 
 class RobosuiteBatchSingle(MujocoEnvironment):
@@ -27,10 +27,11 @@ class RobosuiteBatchSingle(MujocoEnvironment):
         profile: Profile = "fast",
         horizon: int = HORIZON,
         extras: bool = True,
+        controller: ControllerName = "OSC_POSE",
         render_mode: str | None = None,
     ) -> None:
         """Open one simulation; options as :class:`RobosuiteBatchEnvironment`."""
-        self._vector = RobosuiteBatchEnvironment(1, threads, profile, horizon, extras)
+        self._vector = RobosuiteBatchEnvironment(1, threads, profile, horizon, extras, controller)
         self.task, self.instruction = self._vector.task, self._vector.instruction
         self.cameras = self._vector.cameras
         self.max_episode_steps = horizon
@@ -46,7 +47,7 @@ class RobosuiteBatchSingle(MujocoEnvironment):
         """One control step (50 ms).
 
         Raises:
-            RoboError: where the episode has ended, or the action is not seven finite numbers.
+            RoboError: where the episode has ended, or the action is not finite or of another shape.
         """
         if self._over:
             raise RoboError(f"{self.task}: the episode is over, call reset() before step()")

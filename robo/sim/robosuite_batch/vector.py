@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from robo.errors import RoboError
 from robo.rollout import CameraSchedule
 from robo.sim.gl import import_mujoco
 from robo.sim.mujoco.batch_vector import BatchVectorEnvironment, check_settings
@@ -15,9 +16,15 @@ from robo.sim.robosuite.rendering import SceneRenderer
 from robo.sim.robosuite_batch.provider import ID
 from robo.sim.robosuite_batch.rules import HORIZON, LiftRules
 from robo.sim.robosuite_batch.scene import LiftScene, load_scene
-from robo.sim.robosuite_batch.simulation import EXTRAS, ROBOSUITE_STATE, SIGNALS, Simulations
+from robo.sim.robosuite_batch.simulation import (
+    CONTROLLERS,
+    EXTRAS,
+    ROBOSUITE_STATE,
+    SIGNALS,
+    Simulations,
+)
 
-ACTION_SIZE = 7
+ControllerName = Literal["OSC_POSE", "OSC_POSITION"]
 
 
 class StillRenderer:
@@ -50,7 +57,8 @@ class RobosuiteBatchEnvironment(BatchVectorEnvironment):
 
     Actions are robosuite's: ``[N, 7]`` in [-1, 1] (clipped): translation (times 5 cm), rotation
     as an axis angle (times 0.5 rad) of the goal relative to the hand, and the gripper (its sign:
-    -1 opens, 1 closes), at 20 Hz.
+    -1 opens, 1 closes), at 20 Hz. With ``controller="OSC_POSITION"`` they are ``[N, 4]``: the
+    rotation is left out, and the hand is held pointing down.
 
     ``state`` begins with the 42 numbers of ``robosuite/Lift`` (cosines, sines and velocities of
     the arm's joints, position and quaternion xyzw of the hand, fingers and their velocities,
@@ -72,6 +80,7 @@ class RobosuiteBatchEnvironment(BatchVectorEnvironment):
         profile: Profile = "fast",
         horizon: int = HORIZON,
         extras: bool = True,
+        controller: ControllerName = "OSC_POSE",
     ) -> None:
         """Open ``num_envs`` simulations; 0 threads uses every core.
 
@@ -82,16 +91,21 @@ class RobosuiteBatchEnvironment(BatchVectorEnvironment):
             horizon: time limit in control steps (``robosuite/Lift`` has 500).
             extras: False leaves the state vector as it is in ``robosuite/Lift``, so that
                 policies carry over.
+            controller: robosuite's, by its name.
 
         Raises:
-            RoboError: for less than one environment or step, or an unknown profile.
+            RoboError: for less than one environment or step, an unknown profile or controller.
             MissingExtraError: robosuite is not installed.
         """
         check_settings(ID, num_envs, horizon, profile)
+        if controller not in CONTROLLERS:
+            raise RoboError(
+                f"{ID} has no controller {controller!r}; expected one of {list(CONTROLLERS)}"
+            )
         scene = load_scene()
         rules = LiftRules(scene, horizon)
-        simulations = Simulations(rules, scene, num_envs, threads, extras)
-        sizes = (ROBOSUITE_STATE + EXTRAS * extras, ACTION_SIZE)
+        simulations = Simulations(rules, scene, num_envs, threads, extras, controller)
+        sizes = (ROBOSUITE_STATE + EXTRAS * extras, CONTROLLERS[controller])
         super().__init__(ID, tuple(scene.cameras), rules, simulations, profile, sizes)
         self._still: StillRenderer | None = None
 

@@ -52,6 +52,24 @@ def test_random_actions(seed: int, lift: Any, make_vec: Any) -> None:
     assert np.abs(differences[:, 21:24]).max() < 1e-5  # hand, m
 
 
+def test_actions_without_rotation(make_vec: Any) -> None:
+    import robo
+
+    draw = np.random.default_rng(3)
+    drift = draw.normal(size=4) * 0.3
+    actions = np.clip(drift + draw.normal(size=(STEPS, 1, 4)) * 0.7, -1, 1).astype(np.float32)
+    single = robo.make("robosuite/Lift", controller="OSC_POSITION")
+    try:
+        batch = make_vec(1, horizon=200, controller="OSC_POSITION")
+        differences, _, _ = compare(single, batch, 3, lambda step, *_: actions[step])
+    finally:
+        single.close()
+    assert np.abs(differences[0]).max() == 0
+    assert np.abs(differences[:20]).max() < 1e-5
+    assert np.abs(differences[:, :14]).max() < 1e-5  # joint angles
+    assert np.abs(differences[:, 21:24]).max() < 1e-5  # hand, m
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_grasp_and_lift(noise: float, lift: Any, make_vec: Any) -> None:
     from robo.sim.robosuite_batch.expert import make_expert

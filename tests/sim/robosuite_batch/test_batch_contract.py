@@ -30,6 +30,27 @@ def test_vector_keeps_the_contract(make_vec: Any) -> None:
     check_contract(environment, steps=60)
 
 
+def test_the_hand_keeps_pointing_down_without_rotation(make_vec: Any) -> None:
+    environment = make_vec(2, horizon=40, controller="OSC_POSITION")
+    assert environment.single_action_space.shape == (4,)
+    check_contract(environment, steps=60)
+    environment.reset(seed=0)
+    draw = np.random.default_rng(1)
+    for _ in range(30):
+        action = draw.uniform(-1, 1, size=(2, 4)).astype(np.float32)
+        state = environment.step(action)[0]["state"]
+        assert np.abs(state[:, 24]).min() > 0.97  # of its quaternion: a half turn about x
+
+
+def test_unknown_controllers_are_refused(make_vec: Any) -> None:
+    with pytest.raises(RoboError, match=r"JOINT_POSITION.*OSC_POSE.*OSC_POSITION"):
+        make_vec(2, controller="JOINT_POSITION")
+    with pytest.raises(RoboError, match=r"\(4,\)|\(2, 4\)"):
+        environment = make_vec(2, controller="OSC_POSITION")
+        environment.reset(seed=0)
+        environment.step(np.zeros((2, 7), np.float32))
+
+
 def test_single_keeps_the_contract(scene: Any) -> None:
     environment = robo.make("robosuite-batch/Lift", horizon=25, render_mode="rgb_array")
     check_contract(environment, steps=40)

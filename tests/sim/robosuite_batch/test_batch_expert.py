@@ -34,6 +34,26 @@ def test_the_expert_lifts(style: ExpertStyle, make_vec: Any) -> None:
         assert episode.signals["cube_height"][-1] > 0.04
 
 
+def test_the_expert_lifts_without_rotation(make_vec: Any) -> None:
+    from robo.sim.experts import make_expert
+
+    options = {"controller": "OSC_POSITION"}
+    environment = make_vec(30, **options)
+    actor = make_expert(environment.task, CLEAN, seed=2, options=options)
+    episodes = record_episodes(environment, actor, range(700, 730))
+    assert episodes[0].action.shape[1] == 4
+    assert np.mean([episode.success for episode in episodes]) >= 0.9
+
+
+def test_experts_say_which_controller_they_act_with() -> None:
+    from robo.sim.experts import make_expert
+
+    with pytest.raises(RoboError, match=r"OSC_POSE.*JOINT_POSITION"):
+        make_expert("robosuite/Lift", options={"controller": "JOINT_POSITION"})
+    with pytest.raises(RoboError, match=r"JOINT_POSITION.*OSC_POSITION"):
+        make_expert("robosuite-batch/Lift", options={"controller": "JOINT_POSITION"})
+
+
 @pytest.mark.parametrize("script", ["beside", "closed", "open", "wander"])
 def test_failures_fail(script: str, make_vec: Any) -> None:
     from robo.sim.robosuite_batch.expert import make_expert
