@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.figure_examples_driving import DRIVING_EXAMPLES
+from tests.figure_examples_simulators import SIMULATOR_EXAMPLES
 from tests.figure_examples_speed import SPEED_EXAMPLES
 
 ROW = {
@@ -323,5 +324,6 @@ EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     **DRIVING_EXAMPLES,
     **SPEED_EXAMPLES,
+    **SIMULATOR_EXAMPLES,
 }
 EXAMPLES["grm_tasks_lift"] = EXAMPLES["grm_tasks"]

@@ -23,6 +23,7 @@ from figure_tables import FigureError
 from gpu_tables import GPU_BUILDERS
 from grm_tables import GRM_BUILDERS
 from ppo_tables import PPO_BUILDERS
+from simulator_tables import SIMULATOR_BUILDERS
 from speed_tables import SPEED_BUILDERS
 from srpo_tables import SRPO_BUILDERS
 
@@ -35,6 +36,7 @@ BUILDERS = {
     **GRM_BUILDERS,
     **DRIVING_BUILDERS,
     **SPEED_BUILDERS,
+    **SIMULATOR_BUILDERS,
 }
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = "not measured yet"
