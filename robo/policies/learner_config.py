@@ -102,6 +102,9 @@ class PPOConfig:
     """The value may move by this much per rollout; None for no limit."""
     value_coefficient: float = 0.5
     """Weight of the squared value error."""
+    critic_warm_up: int = 0
+    """Updates at the start in which the critic alone learns, so that a policy that was cloned is
+    not spoiled by advantages of a critic that knows nothing; mlp only, gae only."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus."""
     exploration_coefficient: float = 0.0
@@ -147,6 +150,15 @@ class PPOConfig:
         for name in (*counts, "exploration_steps"):
             if getattr(self, name) < 1:
                 raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected at least 1")
+        if self.critic_warm_up < 0:
+            raise RoboError(
+                f"PPO's critic_warm_up is {self.critic_warm_up}, expected at least 0 updates"
+            )
+        if self.critic_warm_up > 0 and (self.advantage == "group" or self.entropy_coefficient > 0):
+            raise RoboError(
+                "PPO's critic_warm_up holds the policy still, which neither group advantages (they "
+                "have no critic) nor an entropy bonus do: set --ppo.critic-warm-up 0"
+            )
         if self.exploration_coefficient < 0:
             raise RoboError(
                 f"PPO's exploration_coefficient is {self.exploration_coefficient}, expected at "

@@ -56,8 +56,9 @@ class PPO:
         """``seed`` draws the order of minibatches; the policy is on its device already.
 
         Raises:
-            RoboError: where ``config.implementation`` is numpy and the network is not its kind, or
-                an exploration loss meets another distribution than the Beta.
+            RoboError: where ``config.implementation`` is numpy and the network is not its kind,
+                an exploration loss meets another distribution than the Beta, or a critic that
+                shares layers with the actor is to be warmed up.
         """
         if config.implementation == "numpy" and not fast_mlp.supports(actor_critic):
             raise RoboError(
@@ -78,8 +79,14 @@ class PPO:
                 "--ppo.exploration-coefficient 0, or --network.kind carl_grid with "
                 "--network.distribution beta"
             )
+        if config.critic_warm_up > 0 and not isinstance(actor_critic, ActorCritic):
+            raise RoboError(
+                "PPO's critic_warm_up needs a critic that shares no layers with the actor: set "
+                "--ppo.critic-warm-up 0, or --network.kind mlp"
+            )
         self.config = config
         self.actor_critic = actor_critic
+        self.updates = 0
         self.reference = frozen(actor_critic) if config.reference_kl > 0 else None
         self.generator = np.random.default_rng(seed)
         self.adam = FlatAdam(actor_critic.flat, config.adam_epsilon)
@@ -137,6 +144,7 @@ class PPO:
             raise RoboError("the rollout holds no valid step: collect more before an update")
         learning_rate = self.learning_rate(progress_remaining)
         metrics = self._epochs(batch, epochs, learning_rate)
+        self.updates += 1
         self.learning_rate.after(stopped=metrics["epochs_run"] < config.epochs)
         if config.normalise_observation and not fresh:
             policy.observe(rollout.observation, seen.valid)
@@ -217,7 +225,9 @@ class PPO:
         for _ in range(config.epochs):
             order, bounds = epochs.draw(self.generator)
             advantage = batch.shuffle(order)
-            if config.normalise_advantage and config.advantage == "gae":
+            if self.updates < config.critic_warm_up:
+                advantage[:] = 0  # no gradient for the actor
+            elif config.normalise_advantage and config.advantage == "gae":
                 normalise_groups(advantage, bounds)
             for start, end in pairwise(bounds):
                 found = learner.gradient(batch.minibatch(start, end))
@@ -260,6 +270,7 @@ class PPO:
             "optimiser": self.adam.state_dict(),
             "generator": self.generator.bit_generator.state,
             "schedule": self.learning_rate.state_dict(),
+            "updates": self.updates,
             **({} if self.reference is None else {"reference": self.reference.state_dict()}),
         }
 
@@ -274,6 +285,8 @@ class PPO:
             self.generator.bit_generator.state = state["generator"]
             if "schedule" in state:  # not in files of versions before 0.2
                 self.learning_rate.load_state_dict(state["schedule"])
+            # Older files know of no warm-up, so theirs is over.
+            self.updates = int(state.get("updates", self.config.critic_warm_up))
             if self.reference is not None:
                 self.reference.load_state_dict(state["reference"])
         except (KeyError, ValueError, TypeError) as error:

@@ -237,6 +237,42 @@ def test_resume_is_exact(implementation):
         PPO(config, make_policy(size=9)).load_state_dict(state["ppo"])
 
 
+@pytest.mark.parametrize("implementation", ["numpy", "torch"])
+def test_the_critic_learns_alone_while_it_warms_up(implementation):
+    config = PPOConfig(
+        minibatch_size=16,
+        epochs=2,
+        implementation=implementation,
+        critic_warm_up=2,
+        normalise_observation=False,
+    )
+    policy = make_policy()
+    learner = PPO(config, policy)
+    before = copy.deepcopy(policy.state_dict())
+    held = [name for name in before if name.startswith(("actor.", "log_std"))]
+    for update in range(2):
+        rollout = make_rollout(policy, seed=update)
+        metrics = learner.update(rollout, terms_of(rollout))
+        assert metrics["approximate_kl"] == pytest.approx(0, abs=1e-7)
+    after = policy.state_dict()
+    assert "log_std" in held and all(torch.equal(before[name], after[name]) for name in held)
+    assert not torch.equal(before["critic.0.weight"], after["critic.0.weight"])
+    resumed = PPO(config, policy)
+    resumed.load_state_dict(learner.state_dict())  # the warm-up does not begin anew
+    rollout = make_rollout(policy, seed=2)
+    resumed.update(rollout, terms_of(rollout))
+    assert not torch.equal(before["actor.0.weight"], policy.state_dict()["actor.0.weight"])
+
+
+def test_a_warm_up_that_would_move_the_policy_is_refused():
+    with pytest.raises(RoboError, match="critic_warm_up is -1"):
+        PPOConfig(critic_warm_up=-1)
+    with pytest.raises(RoboError, match="entropy bonus"):
+        PPOConfig(critic_warm_up=1, entropy_coefficient=0.01)
+    with pytest.raises(RoboError, match="group advantages"):
+        PPOConfig(critic_warm_up=1, advantage="group")
+
+
 def test_the_two_implementations_give_one_result():
     flats = []
     for implementation in ("numpy", "torch"):
