@@ -33,7 +33,7 @@ class Options:
     """Task ids."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of each task."""
-    training_minutes: float = 28.0
+    training_minutes: float = 32.0
     """Of PPO."""
     demonstration_states: str = "0-14"
     """See `launch/train_libero.py`."""

@@ -5,7 +5,7 @@ Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,9 +18,15 @@ SECOND_DECAY = 0.999
 class FlatAdam:
     """Holds the gradient vector and ``torch.optim.Adam``'s state of a flat vector."""
 
-    def __init__(self, flat: Tensor, epsilon: float) -> None:
-        """``flat`` is changed in place by each step; ``epsilon`` is Adam's."""
+    def __init__(
+        self, flat: Tensor, epsilon: float, parts: Sequence[tuple[slice, float]] = ()
+    ) -> None:
+        """``flat`` is changed in place by each step; ``epsilon`` is Adam's.
+
+        ``parts`` cover it where some learn at another rate: each with the factor on the rate.
+        """
         self.epsilon = epsilon
+        self.parts = tuple(parts)
         self.flat = flat
         self.parameter = nn.Parameter(flat)
         self.gradient = torch.zeros_like(flat)
@@ -59,13 +65,22 @@ class FlatAdam:
         """
         state = self.optimiser.state[self.parameter]
         state["step"] += 1
+        vectors = (self.flat, self.gradient, state["exp_avg"], state["exp_avg_sq"])
+        if not self.parts:
+            self._kernel(vectors, state["step"], learning_rate)
+        for part, factor in self.parts:
+            own = tuple(vector[part] for vector in vectors)
+            self._kernel(own, state["step"], learning_rate * factor)
+
+    def _kernel(self, vectors: tuple[Tensor, ...], count: Tensor, learning_rate: float) -> None:
+        flat, gradient, mean, square = vectors
         torch._fused_adam_(  # type: ignore[reportPrivateImportUsage]
-            [self.flat],
-            [self.gradient],
-            [state["exp_avg"]],
-            [state["exp_avg_sq"]],
+            [flat],
+            [gradient],
+            [mean],
+            [square],
             [],
-            [state["step"]],
+            [count],
             lr=learning_rate,
             beta1=FIRST_DECAY,
             beta2=SECOND_DECAY,

@@ -79,6 +79,9 @@ class PPOConfig:
 
     learning_rate: float = 3e-4
     """Adam's step size."""
+    critic_learning_rate: float | None = None
+    """That of the critic, where it differs: a cloned policy with little noise moves far by small
+    steps, and its critic begins with nothing; mlp only. It follows the schedule and the scaling."""
     learning_rate_schedule: Literal["constant", "linear", "kl_adaptive"] = "constant"
     """linear: falls to 0 with the progress that remains. kl_adaptive: a minibatch beyond target_kl
     ends the update, and the 8th such update halves the rate (Roach)."""
@@ -150,6 +153,13 @@ class PPOConfig:
         for name in (*counts, "exploration_steps"):
             if getattr(self, name) < 1:
                 raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected at least 1")
+        if self.critic_learning_rate is not None and not (
+            self.critic_learning_rate > 0 and self.learning_rate > 0
+        ):
+            raise RoboError(
+                f"PPO's critic_learning_rate is {self.critic_learning_rate} beside a learning_rate "
+                f"of {self.learning_rate}, expected both above 0; leave it out for one rate"
+            )
         if self.critic_warm_up < 0:
             raise RoboError(
                 f"PPO's critic_warm_up is {self.critic_warm_up}, expected at least 0 updates"

@@ -58,7 +58,7 @@ class PPO:
         Raises:
             RoboError: where ``config.implementation`` is numpy and the network is not its kind,
                 an exploration loss meets another distribution than the Beta, or a critic that
-                shares layers with the actor is to be warmed up.
+                shares layers with the actor is to learn apart from it.
         """
         if config.implementation == "numpy" and not fast_mlp.supports(actor_critic):
             raise RoboError(
@@ -79,22 +79,39 @@ class PPO:
                 "--ppo.exploration-coefficient 0, or --network.kind carl_grid with "
                 "--network.distribution beta"
             )
-        if config.critic_warm_up > 0 and not isinstance(actor_critic, ActorCritic):
+        apart = config.critic_warm_up > 0 or config.critic_learning_rate is not None
+        if apart and not isinstance(actor_critic, ActorCritic):
             raise RoboError(
-                "PPO's critic_warm_up needs a critic that shares no layers with the actor: set "
-                "--ppo.critic-warm-up 0, or --network.kind mlp"
+                "PPO's critic_warm_up and critic_learning_rate need a critic that shares no layers "
+                "with the actor: leave them out, or set --network.kind mlp"
             )
         self.config = config
         self.actor_critic = actor_critic
         self.updates = 0
         self.reference = frozen(actor_critic) if config.reference_kl > 0 else None
         self.generator = np.random.default_rng(seed)
-        self.adam = FlatAdam(actor_critic.flat, config.adam_epsilon)
+        self.adam = FlatAdam(actor_critic.flat, config.adam_epsilon, self._rates())
         self.learning_rate = LearningRate(config)
         # Kept for the whole run: a new one would be compiled again.
         self._torch_learner: EagerLearner | ImageLearner | None = None
         if config.compile and isinstance(actor_critic, ImageActorCritic):
             actor_critic.compile_acting()
+
+    def _rates(self) -> list[tuple[slice, float]]:
+        """Parts of the flat parameters with their factors on the learning rate; none: all 1."""
+        own = self.config.critic_learning_rate
+        if own is None:
+            return []
+        parts, start = [], 0
+        for name, parameter in self.actor_critic.named_parameters():
+            if parameter.requires_grad:
+                factor = own / self.config.learning_rate if name.startswith("critic.") else 1.0
+                end = start + parameter.numel()
+                if parts and parts[-1][1] == factor:
+                    start = parts.pop()[0].start
+                parts.append((slice(start, end), factor))
+                start = end
+        return parts
 
     @property
     def implementation(self) -> str:

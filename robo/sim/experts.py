@@ -56,11 +56,12 @@ def make_expert(
         style: how clean its motion is.
         seed: of its noise.
         script: "expert", or a scripted failure where the task has any.
-        options: what its environment is made with; an expert gives the actions of its controller.
+        options: what its environment is made with: an expert reads its state vector, and gives the
+            actions of its controller.
 
     Raises:
-        RoboError: a task without an expert, an unknown script, or a controller that the expert
-            cannot act with.
+        RoboError: a task without an expert, an unknown script, or options with which the expert
+            cannot act.
     """
     prefix = task.partition("/")[0]
     if prefix not in CATALOGUES:
@@ -68,12 +69,18 @@ def make_expert(
             f"task {task!r} has no scripted expert; some tasks of {list(CATALOGUES)} have one"
         )
     catalogue = importlib.import_module(CATALOGUES[prefix])
-    controller = (options or {}).get("controller", USUAL_CONTROLLER)
+    options = options or {}
+    controller = options.get("controller", USUAL_CONTROLLER)
     if prefix == "robosuite-batch":
         return catalogue.make_expert(task, style, seed, script, controller)
     if controller != USUAL_CONTROLLER:
         raise RoboError(
             f"the expert of {task} acts with controller {USUAL_CONTROLLER}, not {controller!r}; "
             "leave the option controller out"
+        )
+    if options.get("objects", "all") != "all":
+        raise RoboError(
+            f"the expert of {task} reads the poses of all things, but the option objects is "
+            f"{options['objects']!r}: leave it out, and drop what a policy should not read later"
         )
     return catalogue.make_expert(task, style, seed, script)

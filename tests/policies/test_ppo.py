@@ -264,6 +264,29 @@ def test_the_critic_learns_alone_while_it_warms_up(implementation):
     assert not torch.equal(before["actor.0.weight"], policy.state_dict()["actor.0.weight"])
 
 
+@pytest.mark.parametrize("implementation", ["numpy", "torch"])
+def test_the_critic_learns_at_a_rate_of_its_own(implementation):
+    """One Adam step from rest moves each parameter by the rate, whatever its gradient."""
+    policy = make_policy()
+    config = PPOConfig(
+        learning_rate=1e-4,
+        critic_learning_rate=1e-2,
+        epochs=1,
+        minibatch_size=1000,
+        max_gradient_norm=1e6,
+        adam_epsilon=1e-12,
+        normalise_observation=False,
+        implementation=implementation,
+    )
+    before = copy.deepcopy(policy.state_dict())
+    rollout = make_rollout(policy)
+    PPO(config, policy).update(rollout, terms_of(rollout))
+    after = policy.state_dict()
+    for name, rate in (("critic.0.weight", 1e-2), ("actor.0.weight", 1e-4), ("log_std", 1e-4)):
+        moved = (after[name] - before[name]).abs()
+        assert moved.median() == pytest.approx(rate, rel=1e-2)
+
+
 def test_a_warm_up_that_would_move_the_policy_is_refused():
     with pytest.raises(RoboError, match="critic_warm_up is -1"):
         PPOConfig(critic_warm_up=-1)
@@ -271,6 +294,8 @@ def test_a_warm_up_that_would_move_the_policy_is_refused():
         PPOConfig(critic_warm_up=1, entropy_coefficient=0.01)
     with pytest.raises(RoboError, match="group advantages"):
         PPOConfig(critic_warm_up=1, advantage="group")
+    with pytest.raises(RoboError, match=r"critic_learning_rate is 0\.0"):
+        PPOConfig(critic_learning_rate=0.0)
 
 
 def test_the_two_implementations_give_one_result():

@@ -110,6 +110,16 @@ class LiberoEnvironment(RobosuiteEnvironment):
             self._physics.step(rest)
         return index
 
+    def _reads(self, name: str) -> bool:
+        """All observables, or with ``objects="interest"`` those of no or an interesting thing."""
+        if self.options.objects == "all":  # type: ignore[attr-defined]
+            return True
+        things = (*self.raw.objects_dict, *self.raw.fixtures_dict)
+        owners = [f"{thing}_" for thing in things if name.startswith(f"{thing}_")]
+        # A region of a thing, "wooden_cabinet_1_top_region", stands for the thing.
+        named = [f"{thing}_" for thing in self.raw.obj_of_interest]
+        return not owners or any(of.startswith(owner) for owner in owners for of in named)
+
     def _succeeded(self) -> bool:
         self._satisfied = self.goal.satisfied()
         return all(self._satisfied)

@@ -9,6 +9,7 @@ from robo.errors import RoboError
 from robo.sim.robosuite.options import ViewOptions
 
 Wording = Literal["auto", "benchmark", "problem"]
+Objects = Literal["all", "interest"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class LiberoOptions(ViewOptions):
     wording: Wording = "auto"
     """Which of the two wordings is the instruction: that of the ``benchmark``, that of the
     ``problem`` file, or by ``auto`` the one that is right for the suite."""
+    objects: Objects = "all"
+    """Whose poses ``state`` holds beside the robot's: ``all`` things' in the scene, or those that
+    the problem file names as of ``interest``; a policy cloned from few demonstrations reads chance
+    into the others."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
@@ -34,6 +39,10 @@ class LiberoOptions(ViewOptions):
         if self.wording not in get_args(Wording):
             raise RoboError(
                 f"unknown wording {self.wording!r}; expected one of {get_args(Wording)}"
+            )
+        if self.objects not in get_args(Objects):
+            raise RoboError(
+                f"unknown objects {self.objects!r}; expected one of {get_args(Objects)}"
             )
         if self.settle_steps < 0 or (self.horizon is not None and self.horizon < 1):
             raise RoboError(

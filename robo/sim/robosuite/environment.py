@@ -301,7 +301,8 @@ class RobosuiteEnvironment(Environment):
 
     def _observation(self) -> dict[str, np.ndarray]:
         values = [self._raw_observation[name] for name in _STATE if name in self._raw_observation]
-        observation = {"state": np.concatenate(values).astype(np.float32)}
+        state = np.concatenate(values).astype(np.float32)
+        observation = {"state": state if self._kept is None else state[self._kept]}
         options = self.options
         if options.observation_views:
             images = self._current_renderer().frames(
@@ -311,25 +312,35 @@ class RobosuiteEnvironment(Environment):
         return observation
 
     def _layout(self) -> dict[str, slice]:
-        """Name of each observable to its slice of ``state``, in robosuite's own order."""
+        """Name of each observable to its slice of ``state``, in robosuite's own order.
+
+        Sets ``_kept``, the indices into robosuite's own vector that make up ``state``; None: all.
+        """
         layout: dict[str, slice] = {}
-        start = 0
+        kept: list[int] = []
+        passed = 0
         observables = self.raw._observables
         for group in _STATE:
             modality = group.removesuffix("-state")
             for name, observable in observables.items():
-                if observable.modality == modality and observable.is_active():
-                    stop = start + int(np.size(observable.obs))
-                    layout[name] = slice(start, stop)
-                    start = stop
+                if observable.modality != modality or not observable.is_active():
+                    continue
+                size = int(np.size(observable.obs))
+                if self._reads(name):
+                    layout[name] = slice(len(kept), len(kept) + size)
+                    kept += range(passed, passed + size)
+                passed += size
+        self._kept = None if len(kept) == passed else np.array(kept)
         return layout
+
+    def _reads(self, name: str) -> bool:
+        """Whether the observable ``name`` is part of ``state``."""
+        return True
 
     def _set_spaces(self) -> None:
         with seeded(MODEL_SEED, self.raw):
             self._raw_observation = self.raw._get_observations()
-        size = sum(
-            len(self._raw_observation[key]) for key in _STATE if key in self._raw_observation
-        )
+        size = sum(part.stop - part.start for part in self.state_layout.values())
         entries: dict[str, spaces.Space] = {
             "state": spaces.Box(-np.inf, np.inf, (size,), np.float32)
         }
