@@ -250,10 +250,8 @@ def collect(config: Config) -> dict[str, Any]:
     shutil.rmtree(config.out / "episodes", ignore_errors=True)  # of an interrupted run
     states = parse_seeds(config.demonstration_states)
     expert = make_expert(config.task, config.style, config.seed)
-    env, columns = (
-        environments(replace(config, objects="all"), states, config.num_envs),
-        seen(config),
-    )
+    columns = seen(config)
+    env = environments(replace(config, objects="all"), states, config.num_envs)
     kept = []
     try:
         with EpisodeStore(config.out / "episodes") as store:

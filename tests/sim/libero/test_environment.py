@@ -284,3 +284,36 @@ def test_every_task_from_three_initial_states(libero: Any, id: str) -> None:
         records.append(record)
     assert not np.array_equal(records[0][0][0], records[1][0][0])
     environment.close()
+
+
+@pytest.mark.slow
+def test_the_state_may_hold_the_things_of_interest_alone(libero: Any, opened: Any) -> None:
+    whole, part = (
+        opened("libero/libero_goal/0"),
+        libero.make("libero/libero_goal/0", objects="interest"),
+    )
+    try:
+        one, other = (each.reset(seed=3)[0]["state"] for each in (whole, part))
+        assert len(other) == part.observation_space["state"].shape[0] < len(one)
+        for name, place in part.state_layout.items():
+            np.testing.assert_array_equal(other[place], one[whole.state_layout[name]])
+        left = set(whole.state_layout) - set(part.state_layout)
+        named = part.raw.obj_of_interest  # a drawer's region stands for its cabinet
+        assert left and not any(name.startswith(f"{thing}_") for name in left for thing in named)
+        assert any(name.startswith("wooden_cabinet_1") for name in part.state_layout)
+        assert "robot0_eef_pos" in part.state_layout
+        check_contract(part, steps=6)
+    finally:
+        part.close()
+
+
+def test_unknown_objects_are_refused(libero: Any) -> None:
+    with pytest.raises(RoboError, match=r"objects 'few'.*interest"):
+        libero.make("libero/libero_goal/0", objects="few")
+
+
+def test_the_expert_needs_the_whole_scene(libero: Any) -> None:
+    from robo.sim.experts import make_expert
+
+    with pytest.raises(RoboError, match=r"reads the poses of all things.*interest"):
+        make_expert("libero/libero_goal/8", options={"objects": "interest"})
