@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robo.assess.statistics import newcombe, wilson
+from robo.policies.behaviour_cloning import BehaviourCloningConfig
 from robo.policies.evaluate import evaluate
 from robo.policies.launcher import ProcessConfig, run_in_processes, train_rank
 from robo.policies.learner_config import NetworkConfig
@@ -53,6 +54,8 @@ class GroupRun:
     """Processes and machines that train."""
     callbacks: tuple[Any, ...] = ()
     """Of the training; see :class:`robo.policies.trainer.Callback`."""
+    cloning: BehaviourCloningConfig | None = None
+    """How the policy is cloned; None: as :func:`clone_for_groups` does."""
 
 
 Do = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
@@ -92,9 +95,8 @@ def run_stages(run: GroupRun, do: Do) -> dict[str, Any]:
 def _clone(run: GroupRun) -> dict[str, Any]:
     env = run.practise(1)
     try:
-        return clone_for_groups(
-            run.store, env, run.network, run.settings, run.base.seed, run.out / "cloned"
-        )
+        parts = (run.settings, run.base.seed, run.out / "cloned", run.cloning)
+        return clone_for_groups(run.store, env, run.network, *parts)
     finally:
         env.close()
 

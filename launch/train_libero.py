@@ -102,9 +102,11 @@ class Config:
     algorithm: Literal["ppo", "srpo"] = "ppo"
     """srpo: practise in groups from equal initial states, where failures are paid by how near
     their video came to those of successes; no GRM, no critic."""
-    srpo: GroupSettings = field(default_factory=lambda: GroupSettings(group_size=4))
+    srpo: GroupSettings = field(default_factory=lambda: GroupSettings(group_size=4, std=0.05))
     """srpo: how groups are collected and judged."""
-    group_ppo: PPOConfig = field(default_factory=group_ppo)
+    group_ppo: PPOConfig = field(
+        default_factory=lambda: replace(group_ppo(), learning_rate=1e-5, epochs=8)
+    )
     """srpo: the learner, in place of ppo."""
     views: tuple[str, ...] = ("front", "wrist")
     """Camera roles that the GRM, or the video encoder of srpo, sees."""
@@ -224,6 +226,7 @@ def by_groups(config: Config, stages: Stages) -> None:
         lambda count: environments(config, practise, count),
         lambda count: environments(config, judged, count),
         callbacks=(watch,),
+        cloning=config.cloning,
     )
     run_stages(run, stages.do)
 
