@@ -77,7 +77,11 @@ def test_demonstrations_are_recorded_with_the_options_of_the_run(monkeypatch, tm
     module, asked = script("train_robosuite"), []
     monkeypatch.setattr(module.Collect, "run", lambda collect: asked.append(collect) or {})
     module.collect(module.Config(out=tmp_path, options={"horizon": 70}, views=("wrist",)))
-    assert asked[0].options == {"horizon": 70} and asked[0].views == ("wrist",)
+    assert asked[0].options == {"controller": "OSC_POSITION", "horizon": 70}
+    assert asked[0].views == ("wrist",)
+    module.collect(module.Config(out=tmp_path, options={"controller": "OSC_POSE"}))
+    module.collect(module.Config(out=tmp_path, task="robosuite/Lift"))
+    assert [later.options for later in asked[1:]] == [{"controller": "OSC_POSE"}, {}]
 
 
 def test_libero_gives_the_policy_its_views_and_ends_in_time(monkeypatch, tmp_path: Path):
@@ -92,6 +96,8 @@ def test_libero_gives_the_policy_its_views_and_ends_in_time(monkeypatch, tmp_pat
     assert tuple(run.base.options["observation_views"]) == ("front",)
     assert run.base.options["view_height"] == run.camera.height == 64
     assert run.camera.views == ("front", "wrist")
+    assert run.cloning is not None and run.cloning.validation_fraction == 0
+    assert run.base.ppo.learning_rate < 1e-4 and run.settings.std == 0.05
     (watch,) = run.callbacks
     assert watch.minutes == 3.0
 
