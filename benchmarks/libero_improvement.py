@@ -137,7 +137,8 @@ def plot_curves(runs: list[dict[str, Any]], path: Path) -> None:
             [row["minutes"] for row in judged], [row["success"] for row in judged], color=colour
         )
     panel.set_xlabel("minutes of PPO")
-    panel.set_ylabel("success (line: practice, dots: mean action)")
+    panel.set_ylabel("success, training states")
+    panel.set_title("line: practice with noise, dots: mean action", fontsize="small")
     panel.set_ylim(-0.03, 1.03)
     panel.legend()
     figure.tight_layout()
