@@ -42,7 +42,7 @@ SIMULATOR_EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "| 2 | 18.0 (17.0 to 18.1) | 121 (110 to 126) | 6.8 x | 130, not reached |",
             "1.2 to 3.1 of 255",
             "0.012 in the mean (95 %: 0.034, worst 0.210) over 90 states",
-            "Not all runs are finished.",
+            "Not finished: images-libero-10.",
             "some CPU, 2 cores",
         ),
     ),

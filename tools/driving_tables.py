@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from figure_tables import Builder, count, decimal, machine, percent, spread, table
+from figure_tables import Builder, count, decimal, machine, percent, spread, table, unfinished
 
 
 def driving_smoke(data: dict[str, Any]) -> str:
@@ -40,15 +40,9 @@ def driving_smoke(data: dict[str, Any]) -> str:
     note = (
         f"Mean over the routes of seeds {data['report_seeds']}, which neither trained nor selected "
         "the policy; minutes of the whole script. The stand-in server: no CARLA results. "
-        f"{machine(data)}.{_unfinished(data)}"
+        f"{machine(data)}.{unfinished(data)}"
     )
     return f"{table(header, rows)}\n\n{note}"
-
-
-def _unfinished(data: dict[str, Any]) -> str:
-    """Which runs of the plan are not in the table."""
-    missing = data.get("missing") or []
-    return f" Not finished: {', '.join(missing)}." if missing else ""
 
 
 def server_kills(data: dict[str, Any]) -> str:

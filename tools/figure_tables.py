@@ -74,6 +74,12 @@ def seeds(values: Sequence[int]) -> str:
     return f"{len(values)} seed{'s' * (len(values) != 1)} ({', '.join(map(str, values))})"
 
 
+def unfinished(data: dict[str, Any]) -> str:
+    """Which runs of the plan are not in the table."""
+    missing = data.get("missing") or []
+    return f" Not finished: {', '.join(missing)}." if missing else ""
+
+
 ARMS = {
     "grm_keep": "GRM from pixels, shaped",
     "true_keep": "true progress, shaped (upper bound)",

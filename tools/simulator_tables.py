@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from figure_tables import Builder, count, decimal, machine, percent, spread, table
+from figure_tables import Builder, count, decimal, machine, percent, spread, table, unfinished
 
 
 def sim_throughput(data: dict[str, Any]) -> str:
@@ -22,7 +22,7 @@ def sim_throughput(data: dict[str, Any]) -> str:
     note = (
         f"Medians of {' to '.join(map(str, repeats))} runs a side (range), the sides in turn. "
         "As shipped is the simulator's own loop and off-screen rendering; the state row has one "
-        f"process with a thread per core on our side.{_looks(data)}{_missing(data)} "
+        f"process with a thread per core on our side.{_looks(data)}{unfinished(data)} "
         f"Nothing is trained. {machine(data)}."
     )
     return f"{table(header, rows)}\n\n{note}"
@@ -75,7 +75,7 @@ def robosuite_lift(data: dict[str, Any]) -> str:
         f"model, PPO and evaluation; wanted: a run to {percent(data['solved'])} within "
         f"{data['limit_minutes']:.0f} minutes, {'met' if data['reached'] else 'not met'}; "
         f"{data['workers']} run{'s' * (data['workers'] != 1)} at a time. Time-out rule `keep`."
-        f"{_missing(data)} {machine(data)}."
+        f"{unfinished(data)} {machine(data)}."
     )
     return f"{table(header, rows)}\n\n{note}"
 
@@ -104,7 +104,7 @@ def libero_improvement(data: dict[str, Any]) -> str:
         "nothing else saw: once by the policy's mean action, and three times sampled. Points "
         "gained with their 95 % interval (Newcombe). Wanted: at least "
         f"{data['target_points']:.0f} points within {data['limit_minutes']:.0f} minutes, "
-        f"{'met' if reached else 'not met'}. Time-outs are bootstrapped.{_missing(data)} "
+        f"{'met' if reached else 'not met'}. Time-outs are bootstrapped.{unfinished(data)} "
         f"{machine(data)}."
     )
     return f"{table(header, rows)}\n\n{note}"
@@ -122,10 +122,6 @@ def _rate(value: float) -> str:
 def _range(values: list[float]) -> str:
     low, high = values
     return f"{_rate(low)} to {_rate(high)}"
-
-
-def _missing(data: dict[str, Any]) -> str:
-    return " Not all runs are finished." if data["missing"] else ""
 
 
 SIMULATOR_BUILDERS: dict[str, Builder] = {

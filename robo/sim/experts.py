@@ -19,9 +19,6 @@ CATALOGUES = {
 }
 """Prefix of ids to the module whose ``make_expert`` makes its actors."""
 
-USUAL_CONTROLLER = "OSC_POSE"
-"""Of the arm, where a simulator offers several."""
-
 
 class Expert(Protocol):
     """A scripted actor for N environments, as a recorder asks for it."""
@@ -69,18 +66,4 @@ def make_expert(
             f"task {task!r} has no scripted expert; some tasks of {list(CATALOGUES)} have one"
         )
     catalogue = importlib.import_module(CATALOGUES[prefix])
-    options = options or {}
-    controller = options.get("controller", USUAL_CONTROLLER)
-    if prefix == "robosuite-batch":
-        return catalogue.make_expert(task, style, seed, script, controller)
-    if controller != USUAL_CONTROLLER:
-        raise RoboError(
-            f"the expert of {task} acts with controller {USUAL_CONTROLLER}, not {controller!r}; "
-            "leave the option controller out"
-        )
-    if options.get("objects", "all") != "all":
-        raise RoboError(
-            f"the expert of {task} reads the poses of all things, but the option objects is "
-            f"{options['objects']!r}: leave it out, and drop what a policy should not read later"
-        )
-    return catalogue.make_expert(task, style, seed, script)
+    return catalogue.make_expert(task, style, seed, script, options or {})

@@ -9,7 +9,9 @@ could mark in a video: the fingers begin to close, the hand begins to rise. The 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -286,9 +288,13 @@ EXPERTS: dict[str, type[ScriptedExpert]] = {
 
 
 def make_expert(
-    task: str, style: ExpertStyle = CLEAN, seed: int = 0, script: str = "expert"
+    task: str,
+    style: ExpertStyle = CLEAN,
+    seed: int = 0,
+    script: str = "expert",
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> ScriptedExpert:
-    """The scripted actor of a task.
+    """The scripted actor of a task; no option of its environment matters to it.
 
     Raises:
         RoboError: for a task without an expert, or an unknown failure script.

@@ -7,6 +7,8 @@ observation; rewards never do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -89,9 +91,9 @@ def make_expert(
     style: ExpertStyle = CLEAN,
     seed: int = 0,
     script: str = "expert",
-    controller: str = "OSC_POSE",
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> ScriptedExpert:
-    """The scripted actor of ``robosuite-batch/Lift``, for one of its controllers.
+    """The scripted actor of ``robosuite-batch/Lift``, for the controller that ``options`` name.
 
     Raises:
         RoboError: for another task or controller, or an unknown failure script.
@@ -100,6 +102,7 @@ def make_expert(
         raise RoboError(f"task {task!r} has no expert here, only robosuite-batch/Lift")
     if script != "expert" and script not in SCRIPTS:
         raise RoboError(f"script {script!r} does not exist for {task}; it has {list(SCRIPTS)}")
+    controller = options.get("controller", "OSC_POSE")
     if controller not in CONTROLLERS:
         raise RoboError(f"{task} has no controller {controller!r}, only {list(CONTROLLERS)}")
     kind: Any = BatchCubeWanderer if script == "wander" else BatchLiftExpert

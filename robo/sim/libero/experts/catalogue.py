@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from robo.errors import RoboError
 from robo.sim.libero.environment import LiberoEnvironment
 from robo.sim.libero.experts.pick_and_place import pick_and_place
@@ -25,7 +29,11 @@ def goal_kinds(task: Task) -> set[str]:
 
 
 def make_expert(
-    task: str, style: ExpertStyle = CLEAN, seed: int = 0, script: str = "expert"
+    task: str,
+    style: ExpertStyle = CLEAN,
+    seed: int = 0,
+    script: str = "expert",
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> ScriptedManipulator:
     """The scripted actor of a task whose goal is to put things on or into others.
 
@@ -35,11 +43,17 @@ def make_expert(
 
     Raises:
         UnknownTaskError: no such task.
-        RoboError: a goal that asks for more than putting things somewhere, or a script other
-            than "expert".
+        RoboError: a goal that asks for more than putting things somewhere, a script other than
+            "expert", or options that hide things from it.
     """
     if script != "expert":
         raise RoboError(f"script {script!r} does not exist for {task}; it has 'expert' alone")
+    objects = options.get("objects", "all")
+    if objects != "all":
+        raise RoboError(
+            f"the expert of {task} reads the poses of all things, but the option objects is "
+            f"{objects!r}: leave it out, and drop what a policy should not read later"
+        )
     beyond = goal_kinds(task_of(task)) - set(KINDS)
     if beyond:
         raise RoboError(

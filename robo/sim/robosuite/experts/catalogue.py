@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from robo.errors import RoboError
 from robo.sim.mujoco.expert import CLEAN, ExpertStyle
@@ -25,7 +27,11 @@ EXPERTS: dict[str, Callable[[Arm], Script]] = {
 
 
 def make_expert(
-    task: str, style: ExpertStyle = CLEAN, seed: int = 0, script: str = "expert"
+    task: str,
+    style: ExpertStyle = CLEAN,
+    seed: int = 0,
+    script: str = "expert",
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> ScriptedManipulator:
     """The scripted actor of a task with its default robot and controller.
 
@@ -33,12 +39,19 @@ def make_expert(
     vector holds.
 
     Raises:
-        RoboError: a task without an expert, or a script other than "expert".
+        RoboError: a task without an expert, a script other than "expert", or options with another
+            controller.
     """
     if task not in EXPERTS:
         raise RoboError(f"task {task!r} has no scripted expert; these have: {list(EXPERTS)}")
     if script != "expert":
         raise RoboError(f"script {script!r} does not exist for {task}; it has 'expert' alone")
+    controller = options.get("controller", "OSC_POSE")
+    if controller != "OSC_POSE":
+        raise RoboError(
+            f"the expert of {task} acts with controller OSC_POSE, not {controller!r}; leave the "
+            "option controller out"
+        )
     environment = make(task)
     assert isinstance(environment, ManipulationEnvironment)
     try:
