@@ -199,7 +199,8 @@ def start_from(actor_critic: Policy, folder: Path) -> None:
     for name in [*own, *(name for name in saved if name not in own)]:
         here = tuple(own[name].shape) if name in own else None
         there = tuple(saved[name].shape) if name in saved else None
-        if here != there and not name.startswith("critic"):
+        of_critic = any(part.startswith("critic") for part in name.split("."))
+        if here != there and not of_critic:
             raise CheckpointError(
                 f"the policy in {folder} has {name} of shape {there}, expected {here}; start from "
                 "a policy of the same task and network"

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robo.errors import CheckpointError, RoboError
-from robo.policies.checkpoint import Checkpoints, pack, read, unpack
+from robo.policies.checkpoint import Checkpoints, pack, read, start_from, unpack
+from robo.policies.learner_config import NetworkConfig
+from robo.policies.policy_files import make_policy
 from robo.policies.run_folder import RunFolder, find_policy
 from robo.storage import plain, read_json, write_bytes
 
@@ -187,3 +190,25 @@ def test_find_policy_prefers_the_best(tmp_path: Path) -> None:
         (place / "policy.json").write_text("{}")
     assert find_policy(tmp_path) == run.best
     assert find_policy(run.policy) == run.policy
+
+
+@pytest.mark.parametrize("kind", ["mlp", "transformer", "carl_small"])
+def test_a_policy_starts_from_one_without_the_critic_features_of_its_reward(
+    tmp_path: Path, kind: str
+) -> None:
+    state = spaces.Box(-np.inf, np.inf, (5,), np.float32)
+    seen = {"views/front": spaces.Box(0, 255, (64, 64, 3), np.uint8)} if kind != "mlp" else {}
+    space = spaces.Dict({"state": state, **seen})
+    action = spaces.Box(-np.ones(2, np.float32), np.ones(2, np.float32))
+    network = NetworkConfig(kind=kind, size=32, depth=1)  # type: ignore[arg-type]
+    cloned = make_policy(space, action, network, seed=0)
+    cloned.save(tmp_path)
+    policy = make_policy(space, action, network, critic_feature_dim=2, seed=1)
+    start_from(policy, tmp_path)
+    saved, now = cloned.state_dict(), policy.state_dict()
+    of_actor = [name for name in now if "critic" not in name]
+    assert of_actor and all(torch.equal(saved[name], now[name]) for name in of_actor)
+    assert any(name in saved and saved[name].shape != now[name].shape for name in now)
+    narrow = make_policy(space, spaces.Box(-1, 1, (1,), np.float32), network, seed=1)
+    with pytest.raises(CheckpointError, match="start from a policy of the same task"):
+        start_from(narrow, tmp_path)
