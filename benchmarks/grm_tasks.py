@@ -36,7 +36,7 @@ TASKS = (
     "robosuite/Door",
 )
 HELD_OUT = "robosuite/Stack"
-VIEWS, SIZE = ("front", "side", "wrist"), 64
+VIEWS = ("front", "side", "wrist")
 STRIDE = {"mujoco": 1, "robosuite": 2}
 """Steps between two frames, by simulator: an expert needs 7 steps for mujoco/Reach."""
 HORIZON = {"robosuite/PickPlaceCan": 200, "robosuite": 120, "mujoco": None}
@@ -57,6 +57,8 @@ class Options:
     """Of each task and of each of two kinds, for learning."""
     test: int = 20
     """Held-out episodes of each task: so many successes, and so many of each kind of failure."""
+    size: int = 64
+    """Height and width of the images in pixels."""
     iterations: int = 1500
     """Training steps of the common model."""
     adapt_iterations: int = 300
@@ -76,7 +78,7 @@ class Options:
 
 
 def record(run: Run, folder: Path) -> dict[str, Any]:
-    """Episodes of one task. Settings: task, seed, demonstrations, failures, detour."""
+    """Episodes of one task. Settings: task, seed, size, demonstrations, failures, detour."""
     import torch._dynamo  # noqa: F401  (before the cameras' GL context)
     from _grm_actors import STALLS, WANDERS, Spoiled, judged, time_to_go
 
@@ -93,7 +95,8 @@ def record(run: Run, folder: Path) -> dict[str, Any]:
     style = ExpertStyle(noise=0.15, slowest=0.7, detour=run.settings["detour"])
     try:
         expert = make_expert(task, style, seed)
-        demos = _episodes(env, expert, seed, True, run.settings["demonstrations"])
+        size = run.settings["size"]
+        demos = _episodes(env, expert, size, seed, True, run.settings["demonstrations"])
         usual = Counter(len(demo.keyframes) for demo in demos).most_common(1)[0][0]
         demos = [demo for demo in demos if len(demo.keyframes) == usual]
         first = float(np.median([min([*d.keyframes.values(), len(d)]) for d in demos]))
@@ -108,6 +111,7 @@ def record(run: Run, folder: Path) -> dict[str, Any]:
                 made = _episodes(
                     env,
                     actor,
+                    size,
                     base,
                     False,
                     run.settings["failures"],
@@ -123,6 +127,7 @@ def record(run: Run, folder: Path) -> dict[str, Any]:
 def _episodes(
     env: Any,
     actor: Any,
+    size: int,
     seed: int,
     success: bool,
     count: int,
@@ -135,7 +140,7 @@ def _episodes(
 
     if count == 0:
         return []
-    camera = CameraSchedule(VIEWS, SIZE, SIZE, STRIDE[env.task.partition("/")[0]])
+    camera = CameraSchedule(VIEWS, size, size, STRIDE[env.task.partition("/")[0]])
     kept: list[Any] = []
     for episode in stream_episodes(env, actor, range(seed, seed + 10 * count + 40), camera, False):
         fitting = keep(episode) if episode.success == success else None
@@ -246,6 +251,7 @@ def recordings(options: Options) -> dict[tuple[str, str], Run]:
                 "stage": "record",
                 "task": task,
                 "seed": 100_000 if part == "train" else 500_000,
+                "size": options.size,
                 "demonstrations": demos,
                 "failures": failures,
                 "detour": ExpertStyle().detour if part == "train" and not held_out else 0.0,
@@ -266,7 +272,7 @@ def fits(
             "iterations": options.iterations,
             "seed": seed,
             # The stores keep their names when they are recorded anew with other sizes.
-            "sizes": [options.demonstrations, options.failures],
+            "sizes": [options.demonstrations, options.failures, options.size],
         }
         learns.append(Run(f"learn-s{seed}", {"stage": "learn", **common}))
         judged = {
