@@ -46,9 +46,14 @@ SPEED_EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
                     "least_cosine_to_fp32": 0.99987,
                 }
             ],
+            "threads": 2,
             "machine": {"cpu": "some CPU", "device": "cpu"},
         },
-        ("| ViT-B-32, cpu, bf16, batch 64 | 18.9 | 6.1 | 11.8 | 3.09 x | 0.99987 |", "some CPU"),
+        (
+            "| ViT-B-32, cpu, bf16, batch 64 | 18.9 | 6.1 | 11.8 | 3.09 x | 0.99987 |",
+            "Threads on either side: 2.",
+            "some CPU",
+        ),
     ),
     "language_goal_throughput_gpu": (
         {

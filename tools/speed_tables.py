@@ -51,7 +51,8 @@ def language_goal_throughput(data: dict[str, Any]) -> str:
     )
     note = (
         "Random weights, resize and normalisation included, medians. The released code asks frame "
-        f"by frame with float32 weights. One thread. {machine(data)}."
+        "by frame with float32 weights. "
+        f"Threads on either side: {data['threads']}. {machine(data)}."
     )
     return f"{table(header, rows)}\n\n{note}"
 
