@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import carla
@@ -12,6 +12,7 @@ import carla
 from robo.errors import RoboError
 from robo.sim.carla.options import STEP_SECONDS
 from robo.sim.carla.supervisor import ServerLostError, accepts
+from robo.sim.carla.traffic_watch import TrafficWatch
 
 VERSION = "0.9.16"
 """Messages differ between releases, and a foreign one may end the process: only this one."""
@@ -29,6 +30,7 @@ class Connection:
         map: ``carla.Map``, fetched once.
         spawn_points: ``carla.Transform`` list of the map.
         frame: number of the newest tick.
+        traffic_watch: around every tick, where the client's TrafficManager drives.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Connection:
         """
         self.host, self.port = host, port
         self.tick_timeout = tick_timeout
+        self.traffic_watch: TrafficWatch | None = None
         # A client built before its server listens never connects, however often it is asked.
         _wait_for(host, port, start_timeout)
         with self.calls():
@@ -135,7 +138,7 @@ class Connection:
         Raises:
             ServerLostError: no answer within the tick timeout.
         """
-        with self.calls():
+        with self.calls(), self.traffic_watch or nullcontext():
             self.frame = self.world.tick(self.tick_timeout)
         return self.frame
 

@@ -10,6 +10,7 @@ import numpy as np
 from robo.errors import RoboError
 from robo.sim.carla.client import Connection
 from robo.sim.carla.map_cache import MapCache
+from robo.sim.carla.traffic_watch import TrafficWatch
 
 CLEARANCE = 12.0
 """Metres around the ego's start without traffic."""
@@ -138,6 +139,9 @@ class Population:
             if self._manager is None:
                 self._manager = self._connection.client.get_trafficmanager(port)
                 self._manager.set_synchronous_mode(True)
+                # A tick waits for the server twice at most: for its answer and for the state.
+                patience = 2.0 * self._connection.tick_timeout + 1.0
+                self._connection.traffic_watch = TrafficWatch(port, patience)
             self._manager.set_random_device_seed(seed)
         self._connection.batch(
             [carla.command.SetAutopilot(actor, True, port) for actor in self._ids]
@@ -188,6 +192,9 @@ class Population:
         if self._manager is not None:
             self._manager.shut_down()
             self._manager = None
+        if self._connection.traffic_watch is not None:
+            self._connection.traffic_watch.close()
+            self._connection.traffic_watch = None
 
 
 def _wheels(blueprint: Any) -> int:

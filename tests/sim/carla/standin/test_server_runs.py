@@ -115,15 +115,17 @@ def test_two_runs_of_the_real_client_are_equal_to_the_bit() -> None:
 TRAFFIC_RUN = """
 import sys, carla
 from robo.sim.carla.standin.process import start_process
+from robo.sim.carla.traffic_watch import TrafficWatch
 with start_process("Grid") as server:
     client = carla.Client("127.0.0.1", server.port, worker_threads=2)
-    client.set_timeout(20.0)
+    client.set_timeout(5.0)
     world = client.get_world()
     settings = world.get_settings()
     settings.synchronous_mode, settings.fixed_delta_seconds = True, 0.05
     world.apply_settings(settings)
     manager = client.get_trafficmanager(8000)
     manager.set_synchronous_mode(True)
+    watch = TrafficWatch(8000, 11.0)
     manager.set_random_device_seed(1)
     manager.global_percentage_speed_difference(0.0)
     places = world.get_map().get_spawn_points()
@@ -133,10 +135,12 @@ with start_process("Grid") as server:
         vehicle.set_autopilot(True, 8000)
     waited, stuck = set(), set()
     moved = {vehicle.id: 0.0 for vehicle in vehicles}
-    world.tick()
+    with watch:
+        world.tick(5.0)
     last = {vehicle.id: vehicle.get_location() for vehicle in vehicles}
     for _ in range(400):
-        world.tick()
+        with watch:
+            world.tick(5.0)
         for vehicle in vehicles:
             here = vehicle.get_location()
             moved[vehicle.id] += here.distance(last[vehicle.id])
