@@ -13,6 +13,12 @@ import numpy as np
 
 ROBOT_MESH = re.compile(r"(robot|gripper|mount|fixed_mount|base|fixed_base)\d")
 """Names of the meshes of robots, grippers and their mounts, in robosuite 1.4 and 1.5."""
+ROBOT_CELLS = 24
+"""Cells along a mesh of a robot."""
+DETAIL = 0.002
+"""Metres along a cell of any other mesh: less than a pixel in the usual views."""
+MANY = 2000
+"""Faces; fewer stay as they are in meshes that are not of a robot."""
 
 
 def clustered(vertices: np.ndarray, faces: np.ndarray, cells: int) -> np.ndarray:
@@ -26,9 +32,8 @@ def clustered(vertices: np.ndarray, faces: np.ndarray, cells: int) -> np.ndarray
     Returns:
         int ``[F, 3]``; rows of dropped faces hold -1.
     """
-    low = vertices.min(axis=0)
-    side = float((vertices.max(axis=0) - low).max()) / cells or 1.0
-    keys = np.floor((vertices - low) / side).astype(np.int64)
+    side = _side(vertices) / cells or 1.0
+    keys = np.floor((vertices - vertices.min(axis=0)) / side).astype(np.int64)
     _, first, cluster = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     cluster = cluster.reshape(-1)
     # The vertex nearest to its cluster's centre stands for it.
@@ -47,15 +52,16 @@ def clustered(vertices: np.ndarray, faces: np.ndarray, cells: int) -> np.ndarray
     return np.where((kept & unique)[:, None], moved, -1)
 
 
-def decimate_robot(model: Any, cells: int = 24) -> tuple[int, int]:
-    """Thin the robot's visual meshes of ``model`` in place, before its GL context is made.
+def decimate(model: Any) -> tuple[int, int]:
+    """Thin the visual meshes of ``model`` in place, before its GL context is made.
 
-    Only meshes that no colliding geom uses are touched, so the physics stay bit for bit the
-    same. Corners keep their own normals and texture coordinates.
+    Those of the robot coarsely (:data:`ROBOT_CELLS`), all others that have :data:`MANY` faces to a
+    :data:`DETAIL` finer than a pixel: scanned things of LIBERO come with 15,000 to 65,000. Only
+    meshes that no colliding geom uses are touched, so the physics stay bit for bit the same.
+    Corners keep their own normals and texture coordinates.
 
     Args:
         model: ``mujoco.MjModel``.
-        cells: see :func:`clustered`.
 
     Returns:
         Faces of all meshes before and after.
@@ -69,16 +75,26 @@ def decimate_robot(model: Any, cells: int = 24) -> tuple[int, int]:
     shown = set(model.geom_dataid[is_mesh & ~collides].tolist())
     for mesh in sorted(shown - colliding):
         if ROBOT_MESH.match(model.mesh(mesh).name):
-            _decimate(model, mesh, cells)
+            _decimate(model, mesh, ROBOT_CELLS)
+        elif model.mesh_facenum[mesh] >= MANY:
+            _decimate(model, mesh, max(1, int(_side(_vertices(model, mesh)) / DETAIL)))
     return before, int(model.mesh_facenum.sum())
+
+
+def _vertices(model: Any, mesh: int) -> np.ndarray:
+    first = int(model.mesh_vertadr[mesh])
+    return model.mesh_vert[first : first + int(model.mesh_vertnum[mesh])]
+
+
+def _side(vertices: np.ndarray) -> float:
+    """The longest of the bounding box."""
+    return float((vertices.max(axis=0) - vertices.min(axis=0)).max())
 
 
 def _decimate(model: Any, mesh: int, cells: int) -> None:
     start, count = int(model.mesh_faceadr[mesh]), int(model.mesh_facenum[mesh])
-    first = int(model.mesh_vertadr[mesh])
-    vertices = model.mesh_vert[first : first + int(model.mesh_vertnum[mesh])]
     faces = model.mesh_face[start : start + count]
-    moved = clustered(vertices, faces, cells)
+    moved = clustered(_vertices(model, mesh), faces, cells)
     kept = moved[:, 0] >= 0
     remaining = int(kept.sum())
     if remaining == 0 or remaining == count:

@@ -5,6 +5,8 @@ same once more. All three see the same positions and velocities, so the halves o
 same bits: ``mj_step1`` before the controller (positions, velocities, mass matrix, bias forces:
 all that controllers read), ``mj_step2`` after it (forces, constraints, integration).
 
+The controllers' own reading of the state is replaced as well (:mod:`.controller_state`).
+
 Only the force sensors differ, and only between the halves, where they are those of the physics
 step before: Wipe records them there, and therefore keeps robosuite's way. robosuite 1.5 splits
 its steps by itself.
@@ -16,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from robo.sim.gl import import_mujoco
+from robo.sim.robosuite.controller_state import states_of
 
 
 class SplitPhysics:
@@ -27,6 +30,7 @@ class SplitPhysics:
         self._mujoco = import_mujoco()  # here, so that a GL backend is chosen before
         self.possible = not hasattr(raw, "lite_physics") and not hasattr(raw, "wiped_markers")
         self._ready = False
+        self._controllers: list[Any] = []
         if self.possible:
             self._after: Callable[..., Any] = raw._post_action
             raw._post_action = self._post_action
@@ -38,6 +42,9 @@ class SplitPhysics:
         sim = self.raw.sim
         self._ready = False
         sim.forward, sim.step = self._first_half, self._second_half
+        for controller, read in states_of(self.raw, self._mujoco):
+            controller.update = read
+            self._controllers.append(controller)
         try:
             return self.raw.step(action)
         finally:
@@ -62,3 +69,5 @@ class SplitPhysics:
     def _restore(self) -> None:
         for name in ("forward", "step"):
             vars(self.raw.sim).pop(name, None)
+        while self._controllers:
+            vars(self._controllers.pop()).pop("update", None)

@@ -1,8 +1,8 @@
 """Camera images of a robosuite scene in a GL context of its own.
 
 Profiles, to be recorded with the data: ``faithful`` draws what robosuite draws; ``fast`` leaves
-out reflections, shadows and multisampling and thins the robot's visual meshes. Software
-rendering is bound by vertices and samples, hardly by pixels.
+out reflections, shadows and multisampling, thins visual meshes and skips those out of sight.
+Software rendering is bound by vertices and samples, hardly by pixels.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import atexit
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from robo.errors import RenderingError, RoboError
 from robo.sim.gl import backend_error
 from robo.sim.mujoco.rendering import PROFILES, Profile
 from robo.sim.robosuite.cameras import Camera, FreeView, camera_names
-from robo.sim.robosuite.decimation import decimate_robot
+from robo.sim.robosuite.culling import HIDDEN_GROUP, MeshCulling
+from robo.sim.robosuite.decimation import decimate
 
 __all__ = ["PROFILES", "Profile", "SceneRenderer"]
 
@@ -134,8 +135,16 @@ class SceneRenderer:
         for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
             scene.flags[flag.value] = segments
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
-        # The scene anew for each view: the headlight goes with the camera.
-        mujoco.mjv_updateScene(self.model, self.data, self._option, None, camera, everything, scene)
+        mujoco.mjv_updateCamera(self.model, self.data, camera, scene)
+        # Shadows and reflections come from meshes outside the picture too.
+        unseen = nullcontext()
+        if self.profile == "fast":
+            unseen = self._culling.hidden(self.data, scene.camera[0], width / height)
+        with unseen:
+            # The scene anew for each view: the headlight goes with the camera.
+            mujoco.mjv_updateScene(
+                self.model, self.data, self._option, None, camera, everything, scene
+            )
         rectangle = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(rectangle, scene, self._context)
         pixels = np.empty((height, width, 3), np.uint8)
@@ -187,7 +196,7 @@ class SceneRenderer:
         model, fast = self.model, self.profile == "fast"
         if fast:
             model.vis.quality.offsamples = 0
-            faces = decimate_robot(model)
+            faces = decimate(model)
             self.faces = self.faces or faces
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
         try:
@@ -207,7 +216,8 @@ class SceneRenderer:
             self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW.value] = 0
             self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION.value] = 0
         self._option = mujoco.MjvOption()
-        self._option.geomgroup[0] = 0  # collision shapes, in robosuite's convention
+        self._option.geomgroup[HIDDEN_GROUP] = 0
+        self._culling = MeshCulling(model)
         # Handlers run last in, first out: this one must come after those of the GL bindings.
         atexit.unregister(_close_all)
         atexit.register(_close_all)
