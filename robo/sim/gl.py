@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import sys
 from types import ModuleType
+from typing import Any
 
 from robo.errors import RenderingError
 
@@ -50,6 +52,18 @@ def import_mujoco() -> ModuleType:
             raise
         raise backend_error(error) from error
     return mujoco
+
+
+def context_class() -> Any:
+    """``GLContext`` of the chosen backend.
+
+    MuJoCo's own, ``mujoco.gl_context.GLContext``, is that of the backend which was chosen when
+    ``mujoco`` was imported: with ``import mujoco`` before ``import robo``, one that needs a screen.
+    """
+    backend = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if sys.platform == "linux" and backend in LIBRARIES:
+        return importlib.import_module(f"mujoco.{backend}").GLContext
+    return importlib.import_module("mujoco.gl_context").GLContext
 
 
 def backend_error(error: Exception) -> RenderingError:

@@ -73,7 +73,9 @@ class GymEnvironment(Environment):
         )
         if "rgb_array" in made.metadata.get("render_modes", []):
             self.cameras = ("front",)
-        self.metadata = {"render_modes": [], "render_fps": made.metadata.get("render_fps", 30)}
+            self.render_mode = "rgb_array"
+        modes = ["rgb_array"] if self.cameras else []
+        self.metadata = {"render_modes": modes, "render_fps": made.metadata.get("render_fps", 30)}
         self._limit = self.max_episode_steps or sys.maxsize
         self._elapsed = -1
         self._seed: int | None = None
@@ -143,12 +145,15 @@ class GymEnvironment(Environment):
         if schedule is None:
             self._schedule = None
 
-    def _frames(self, schedule: CameraSchedule) -> dict[str, np.ndarray]:
-        """The current state as ``front``."""
-        import cv2
+    def render(self) -> np.ndarray:
+        """The current state as the environment draws it, uint8 ``[H, W, 3]``.
 
+        Raises:
+            MissingExtraError: a package that drawing needs is not installed.
+            RenderingError: the environment draws nothing, or no GL backend works.
+        """
         try:
-            image = self.core.render()
+            image: Any = self.core.render()
         except gym_error.DependencyNotInstalled as error:
             raise MissingExtraError(f"{self.task} cannot render: {error}") from error
         except Exception as error:
@@ -156,8 +161,16 @@ class GymEnvironment(Environment):
                 f"{self.task} cannot render ({type(error).__name__}: {error}); run `robo doctor` "
                 "to see which GL backends work, or train from state without cameras"
             ) from error
+        if image is None:
+            raise RenderingError(f"{self.task} draws no images; train from state without cameras")
+        return np.ascontiguousarray(image)
+
+    def _frames(self, schedule: CameraSchedule) -> dict[str, np.ndarray]:
+        """The current state as ``front``."""
+        import cv2
+
         size = (schedule.width, schedule.height)
-        front = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+        front = cv2.resize(self.render(), size, interpolation=cv2.INTER_AREA)
         return {"front": front}
 
     @property

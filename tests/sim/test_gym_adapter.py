@@ -77,6 +77,17 @@ env.close()
     assert (result.returncode, result.stdout.strip()) == (0, "(16, 16, 3)"), result.stderr
 
 
+@pytest.mark.skipif(not HAS_MUJOCO_GYM, reason="gymnasium's MuJoCo environments need imageio")
+def test_render_draws_what_the_environment_draws():
+    env = robo.make("gym/Hopper-v5", render_mode="rgb_array")
+    assert env.render_mode == "rgb_array" and env.metadata["render_modes"] == ["rgb_array"]
+    env.reset(seed=0)
+    image = env.render()
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    assert image.std() > 0
+    env.close()
+
+
 def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The program in a process of its own, in which nobody has chosen a GL backend yet."""
     chosen = ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL", "MUJOCO_EGL_DEVICE_ID")

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from robo.errors import RenderingError
-from robo.sim.gl import backend_error
+from robo.sim.gl import backend_error, context_class
 
 Profile = Literal["fast", "faithful"]
 PROFILES: tuple[str, ...] = get_args(Profile)
@@ -67,9 +67,7 @@ class ViewRenderer:
         model.vis.global_.offheight = max(model.vis.global_.offheight, height)
         self._gl = self._context = None
         try:
-            from mujoco.gl_context import GLContext
-
-            self._gl = GLContext(total, height)
+            self._gl = context_class()(total, height)
             self._gl.make_current()
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150.value)
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from robo.errors import RenderingError, RoboError
-from robo.sim.gl import backend_error
+from robo.sim.gl import backend_error, context_class
 from robo.sim.mujoco.rendering import PROFILES, Profile
 from robo.sim.robosuite.cameras import Camera, FreeView, camera_names
 from robo.sim.robosuite.culling import HIDDEN_GROUP, MeshCulling
@@ -200,9 +200,7 @@ class SceneRenderer:
             self.faces = self.faces or faces
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
         try:
-            from mujoco.gl_context import GLContext
-
-            self._gl = GLContext(width, height)
+            self._gl = context_class()(width, height)
             self._gl.make_current()
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150.value)
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)

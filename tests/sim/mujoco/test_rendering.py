@@ -240,6 +240,13 @@ def test_missing_gl_is_one_sentence(environment, physics):
 
 
 @pytest.mark.slow
+def test_mujoco_may_be_imported_before_robo():
+    """MuJoCo then has chosen a backend that needs a screen; robo opens its own."""
+    result = run("import mujoco\n" + PROGRAM)
+    assert result.stdout.strip().splitlines()[-1] == "rendered", result.stdout + result.stderr
+
+
+@pytest.mark.slow
 def test_physics_runs_where_no_gl_library_is_installed():
     without = "import robo.sim.gl as gl; gl.LIBRARIES = {'egl': 'libAbsent.so.1'}\n"
     result = run(without + PROGRAM)
