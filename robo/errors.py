@@ -31,5 +31,9 @@ class StoreError(RoboError):
     """An episode store that is empty, damaged or of another schema."""
 
 
+class ProcessSpentError(RoboError):
+    """This process cannot go on, another one can: a worker process retires, and is replaced."""
+
+
 class RenderingError(RoboError):
     """No working GL backend for camera images."""

@@ -1,12 +1,15 @@
 """Whole episodes from a vector environment: what datasets, scores and evaluations start from.
 
 Each seed gives one episode: the environments are reset with the seeds and stepped until the
-first episode of each has ended. What an environment does after its autoreset is not looked at.
+first episode of each has ended. What an environment does after its autoreset is not looked at. An
+episode that was cut because a server or a worker process was lost says nothing of the actor, and is
+played again.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -16,6 +19,11 @@ from robo.errors import RoboError
 from robo.policies.policy import Policy
 from robo.rollout import CameraSchedule, Episode, EpisodeInfo
 from robo.sim.contract import FrameRows, VectorEnvironment
+
+PLAYS = 3
+"""Times that an episode is begun which was cut by the loss of a server or a worker."""
+_LOST = ("_server_lost", "_worker_lost")
+"""Masks in ``final_info`` of the environments whose episode was cut so."""
 
 
 class Actor(Protocol):
@@ -135,6 +143,7 @@ class _Chunk:
             for i, seed in enumerate(seeds)
         ]
         self.open = np.arange(len(seeds)) < wanted
+        self.lost: list[int] = []
         self.states: list[dict[str, np.ndarray]] = []
         self.steps: list[dict[str, Any]] = []
         self._keep_state()
@@ -178,6 +187,9 @@ class _Chunk:
                     bool(terminated[index]),
                 )
                 self.open[index] = False
+                final = infos.get("final_info") or {}
+                if any(name in final and final[name][index] for name in _LOST):
+                    self.lost.append(index)
             self._keep_state()
         return episodes
 
@@ -227,15 +239,40 @@ def stream_episodes(
         actions as sent, and the frames of the schedule with the state index that each shows;
         their metadata is the environment's provenance and what the actor tells.
 
+    Warns:
+        UserWarning: an episode was cut :data:`PLAYS` times by the loss of a server or a worker; it
+            is given as far as it came, with ``lost`` in its metadata.
+
     Raises:
         RoboError: an action that is not finite.
     """
     env.set_camera_schedule(camera)
     for start in range(0, len(seeds), env.num_envs):
         chunk = [int(seed) for seed in seeds[start : start + env.num_envs]]
-        spare = range(chunk[-1] + 1, chunk[-1] + 1 + env.num_envs - len(chunk))
-        episodes = _Chunk(env, actor, [*chunk, *spare], len(chunk), keep_observations).play()
+        episodes, lost = _play(env, actor, chunk, keep_observations)
+        for _ in range(PLAYS - 1):
+            if not lost:
+                break
+            again, still = _play(env, actor, [chunk[index] for index in lost], keep_observations)
+            episodes |= {lost[index]: episode for index, episode in again.items()}
+            lost = [lost[index] for index in still]
+        for index in lost:
+            episodes[index].metadata["lost"] = True
+            warnings.warn(
+                f"the episode of seed {chunk[index]} was cut {PLAYS} times by the loss of its "
+                "simulator and counts as it ended; look at the server's log",
+                stacklevel=2,
+            )
         yield from (episodes[index] for index in range(len(chunk)))
+
+
+def _play(
+    env: VectorEnvironment, actor: Any, seeds: list[int], keep_observations: bool
+) -> tuple[dict[int, Episode], list[int]]:
+    """Episodes by place in ``seeds``, and the places of those that were cut by a loss."""
+    spare = range(seeds[-1] + 1, seeds[-1] + 1 + env.num_envs - len(seeds))
+    chunk = _Chunk(env, actor, [*seeds, *spare], len(seeds), keep_observations)
+    return chunk.play(), chunk.lost
 
 
 def record_episodes(

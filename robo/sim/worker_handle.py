@@ -14,6 +14,7 @@ from multiprocessing import Pipe, reduction
 from typing import Any
 
 from robo.sim.rows import EnvironmentFactory
+from robo.sim.worker_process import RETIRED
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
@@ -97,6 +98,8 @@ class WorkerHandle:
         if silent:
             return f"gave no answer for {self.timeout:g} s"
         code = self.exit_code()
+        if code == RETIRED:
+            return "retired: its simulator was lost and cannot be started again in one process"
         what = f"died with exit code {code}"
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):

@@ -12,11 +12,14 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
-from robo.errors import RoboError
+from robo.errors import ProcessSpentError, RoboError
 from robo.rollout import CameraSchedule
 from robo.sim.contract import Environment, StateNotSupportedError
 from robo.sim.rows import EnvironmentRows, describe
 from robo.sim.shared_memory import Layout, SharedArrays
+
+RETIRED = 90
+"""Exit code of a worker in whose process its environments cannot go on."""
 
 
 class Worker:
@@ -101,10 +104,15 @@ def _as_error(error: Exception) -> Exception:
 
 
 def main(descriptor: int) -> None:
-    """Serve the parent on ``descriptor`` (one end of a socket pair) until it closes."""
+    """Serve the parent on ``descriptor`` (one end of a socket pair) until it closes.
+
+    Ends with :data:`RETIRED`, and without an answer, where an environment raises
+    :class:`~robo.errors.ProcessSpentError`: to the parent a loss like any other.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     connection = Connection(descriptor)
     worker: Worker | None = None
+    code = 0
     try:
         while True:
             number, command, arguments = pickle.loads(connection.recv_bytes())
@@ -117,14 +125,18 @@ def main(descriptor: int) -> None:
                 else:
                     result = getattr(worker, command)(*arguments)
                 reply: tuple[int, bool, Any] = (number, True, result)
+            except ProcessSpentError:
+                raise
             except Exception as error:
                 reply = (number, False, _as_error(error))
             connection.send_bytes(pickle.dumps(reply))
     except (EOFError, ConnectionError):
         pass  # the parent is gone
+    except ProcessSpentError:
+        code = RETIRED
     finally:
         if worker is not None:
             worker.rows.close()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)  # simulators' own exit hooks may hang, or complain about GL contexts
+        os._exit(code)  # simulators' own exit hooks may hang, or complain about GL contexts

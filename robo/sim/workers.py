@@ -214,22 +214,33 @@ class WorkerVectorEnvironment(RowVectorEnvironment):
         old.stop_process(time.monotonic())
         for row in range(old.first, old.stop):
             self._cuts.setdefault(row, self._cut(row, reason))
-        try:
-            self._workers[index] = new = WorkerHandle(old.first, old.factories, old.timeout)
+        for attempt in range(MAX_LOSSES):
+            try:
+                self._start_anew(index, old)
+                return
+            except BaseException as error:
+                # What ran before may run again: its server was slow to start, or died at once.
+                if isinstance(error, RoboError) and attempt < MAX_LOSSES - 1:
+                    self._workers[index].process.kill()
+                    self._workers[index].stop_process(time.monotonic())
+                    continue
+                self.close()
+                if isinstance(error, (EOFError, TimeoutError)):
+                    raise RoboError(f"{reason}, and a new one cannot be started") from error
+                raise
+
+    def _start_anew(self, index: int, old: WorkerHandle) -> None:
+        """A worker in place of ``old``, in the same memory, with new episodes."""
+        self._workers[index] = new = WorkerHandle(old.first, old.factories, old.timeout)
+        new.receive()
+        self._arrays["stepping"][old.first] = -1
+        self._send_memory(new)
+        new.receive()
+        if self._rendered is not None:
+            self._send_frames(new, frame_layout(self._rendered, self.num_envs))
             new.receive()
-            self._arrays["stepping"][old.first] = -1
-            self._send_memory(new)
-            new.receive()
-            if self._rendered is not None:
-                self._send_frames(new, frame_layout(self._rendered, self.num_envs))
-                new.receive()
-            new.send("reset", [self._new_seed(row) for row in range(new.first, new.stop)], None)
-            episodes, _ = new.receive()
-        except BaseException as error:
-            self.close()
-            if isinstance(error, (EOFError, TimeoutError)):
-                raise RoboError(f"{reason}, and a new one cannot be started") from error
-            raise
+        new.send("reset", [self._new_seed(row) for row in range(new.first, new.stop)], None)
+        episodes, _ = new.receive()
         self._episodes[new.first : new.stop] = episodes
 
     def _cut(self, row: int, reason: str) -> Cut:

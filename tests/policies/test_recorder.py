@@ -119,6 +119,47 @@ def test_a_seed_gives_the_same_episode_wherever_it_comes(env: Any) -> None:
     np.testing.assert_array_equal(together[2].observation["state"], alone[0].observation["state"])
 
 
+class Lossy(Walk):
+    """Its simulator is lost in the second step, the first ``times`` times from seed 8."""
+
+    times, begun = 1, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[dict, dict]:
+        """Count the plays of the seed."""
+        self.doomed = seed == 8 and type(self).begun < self.times
+        type(self).begun += seed == 8
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
+        """Cut where doomed, as a driving environment does whose server died."""
+        observation, reward, success, truncated, info = super().step(action)
+        if self.doomed and self.steps == 2:
+            return observation, 0.0, False, True, {**info, "success": False, "server_lost": True}
+        return observation, reward, success, truncated, info
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_an_episode_whose_simulator_was_lost_is_played_again(size: int) -> None:
+    whole = record_episodes(InProcessVectorEnvironment([Walk] * size), Stride(), range(6, 10))
+    Lossy.times, Lossy.begun = 2, 0
+    again = record_episodes(InProcessVectorEnvironment([Lossy] * size), Stride(), range(6, 10))
+    assert Lossy.begun == 3
+    assert [episode.info.seed for episode in again] == [6, 7, 8, 9]
+    # The stride goes by the environment, and alone the seed is played in the first.
+    same = [0, 1, 3] if size > 1 else range(4)
+    for index in same:
+        np.testing.assert_array_equal(whole[index].action, again[index].action)
+    assert len(again[2]) > 2 and "lost" not in again[2].metadata
+
+
+def test_an_episode_that_is_lost_again_and_again_is_given_with_a_warning() -> None:
+    Lossy.times, Lossy.begun = 99, 0
+    with pytest.warns(UserWarning, match="seed 8 was cut 3 times"):
+        episodes = record_episodes(InProcessVectorEnvironment([Lossy] * 2), Stride(), range(7, 9))
+    assert len(episodes[1]) == 2 and episodes[1].metadata["lost"] is True
+    assert "lost" not in episodes[0].metadata
+
+
 def check(episode: Episode) -> None:
     length = len(episode)
     states = episode.observation["state"]

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import robo
 from robo.errors import RoboError
 from robo.rollout import CameraSchedule
+from robo.sim.gym_adapter import GymEnvironment
 from robo.sim.rows import CURRENT
 from robo.sim.selection import BACKENDS
 from robo.sim.workers import MAX_LOSSES, WorkerVectorEnvironment
@@ -170,3 +172,39 @@ def test_a_loss_between_steps_is_met_by_another_camera_schedule():
     finally:
         vector.close()
         untouched.close()
+
+
+class Fickle(GymEnvironment):
+    """Cannot begin while a file says so, as a server that is slow to start."""
+
+    def __init__(self, folder: str) -> None:
+        """One file in ``folder`` per failure."""
+        super().__init__("CartPole-v1")
+        self.folder = Path(folder)
+
+    def reset(self, **options):
+        """Fail, and use up one failure."""
+        left = sorted(self.folder.iterdir())
+        if left:
+            left[0].unlink()
+            raise RoboError("the server did not open its port")
+        return super().reset(**options)
+
+
+@pytest.mark.parametrize("failures", [MAX_LOSSES - 1, MAX_LOSSES])
+def test_a_replacement_that_cannot_begin_at_once_is_tried_again(tmp_path, failures):
+    vector = WorkerVectorEnvironment([partial(Fickle, str(tmp_path))] * 2, 2)
+    try:
+        vector.reset(seed=0)
+        for number in range(failures):
+            (tmp_path / str(number)).touch()
+        kill(vector, 1)
+        with pytest.warns(UserWarning, match="go on anew"):
+            if failures == MAX_LOSSES:
+                with pytest.raises(RoboError, match="did not open its port"):
+                    vector.step(ACTIONS[:2])
+            else:
+                assert vector.step(ACTIONS[:2])[3].tolist() == [False, True]
+                vector.step(ACTIONS[:2])
+    finally:
+        vector.close()

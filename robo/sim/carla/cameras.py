@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Condition
 from typing import Any
 
@@ -107,12 +108,26 @@ class CameraRig:
         close_sensors(self._sensors)
         self._sensors = []
 
+    def abandon(self) -> None:
+        """Stop listening, without a word to the server."""
+        stop_sensors(self._sensors)
+        self._sensors = []
+
+
+def stop_sensors(sensors: list[Any]) -> None:
+    """Stop listening; the server is not asked.
+
+    A sensor that listens keeps its client alive, which then goes on connecting to where the server
+    was, for ever.
+    """
+    for sensor in sensors:
+        with suppress(RuntimeError):
+            sensor.stop()
+
 
 def close_sensors(sensors: list[Any]) -> None:
     """Stop first: a sensor that still listens when Python exits may abort the process."""
+    stop_sensors(sensors)
     for sensor in sensors:
-        for end in (sensor.stop, sensor.destroy):
-            try:
-                end()
-            except RuntimeError:
-                continue
+        with suppress(RuntimeError):
+            sensor.destroy()

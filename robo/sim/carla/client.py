@@ -60,7 +60,7 @@ class Connection:
             self.world = self.client.get_world()
             self.map = self.world.get_map()
             if town is not None and self.map.name.split("/")[-1] != town:
-                self._load(town)
+                self._load(town, max(_LOAD_TIMEOUT, start_timeout))
             self.spawn_points = self.map.get_spawn_points()
             if not self.spawn_points:
                 raise RoboError(
@@ -90,8 +90,8 @@ class Connection:
                     f"{VERSION}, because the messages differ between versions; {advice}"
                 )
 
-    def _load(self, town: str) -> None:
-        """Switch the server's map.
+    def _load(self, town: str, timeout: float) -> None:
+        """Switch the server's map, within ``timeout`` seconds.
 
         Raises:
             RoboError: the server does not have it.
@@ -102,7 +102,7 @@ class Connection:
                 f"the server at {self.host}:{self.port} has no map {town!r}; it offers "
                 f"{', '.join(known)}"
             )
-        self.client.set_timeout(_LOAD_TIMEOUT)
+        self.client.set_timeout(timeout)
         self.world = self.client.load_world(town)
         self.map = self.world.get_map()
 

@@ -10,9 +10,12 @@ from gymnasium import spaces
 from robo.errors import RoboError
 from robo.rollout import CameraSchedule, EpisodeInfo
 from robo.sim.carla.cameras import ROLES
+from robo.sim.carla.claims import ServerClaim
 from robo.sim.carla.client import Connection
+from robo.sim.carla.leftovers import clear_leftovers
 from robo.sim.carla.observation import observation_space
 from robo.sim.carla.options import STEP_SECONDS, DrivingOptions, ServerOptions
+from robo.sim.carla.population import check_process, is_spent
 from robo.sim.carla.route_sources import random_route, read_routes, route_through
 from robo.sim.carla.routes import Route
 from robo.sim.carla.session import Session
@@ -77,6 +80,7 @@ class DrivingEnvironment(Environment):
         delay = driving.start_delay_frames
         self._wait = (0 if standin else REAL_START_DELAY) if delay is None else delay
         self._session: Session | None = None
+        self._claim: ServerClaim | None = None
         self._schedule: CameraSchedule | None = None
         self._pending: CameraSchedule | None = None
         self._file_routes: list[np.ndarray] | None = None
@@ -100,7 +104,7 @@ class DrivingEnvironment(Environment):
         episode_seed = int(self.np_random.integers(2**31))
         self._seed = seed if seed is not None else episode_seed
         if self._supervisor is not None and self._supervisor.spent:
-            self._drop(replace=True)
+            self._drop(replace=True, answering=self._supervisor.alive())
         for attempt in range(_ATTEMPTS):
             try:
                 generator = np.random.default_rng(episode_seed)
@@ -108,6 +112,7 @@ class DrivingEnvironment(Environment):
                 break
             except ServerLostError:
                 self._drop(replace=attempt < _ATTEMPTS - 1)
+                check_process()
                 if attempt == _ATTEMPTS - 1:
                     raise
         if self._supervisor is not None:
@@ -137,15 +142,22 @@ class DrivingEnvironment(Environment):
 
     def _connected(self) -> Session:
         if self._session is None:
+            check_process()
             host, port, traffic_port = self.server.host, self.server.port, None
             if self._supervisor is not None:
                 running = self._supervisor.server()
                 host, port, traffic_port = running.host, running.port, running.traffic_port
-            assert port is not None
+            else:
+                assert port is not None
+                if self._claim is None:
+                    self._claim = ServerClaim(host, port, self.server.port_block)
+                port = self._claim.port
             connection = Connection(
                 host, port, self._town, self.server.start_timeout, self.server.tick_timeout
             )
             managed = (traffic_port or port + 5) if self.server.traffic_manager else None
+            if self._supervisor is None:
+                clear_leftovers(connection)
             self._session = Session(connection, self.driving, managed, not self._standin)
         return self._session
 
@@ -250,13 +262,13 @@ class DrivingEnvironment(Environment):
         self._drop(replace=True)
         return self._observation, 0.0, False, True, info
 
-    def _drop(self, replace: bool) -> None:
+    def _drop(self, replace: bool, answering: bool = False) -> None:
         """Leave the session; ``replace`` also ends our server and starts the next one."""
         if self._session is not None:
-            self._session.close(answering=False)
+            self._session.close(answering)
             self._session = None
         if self._supervisor is not None:
-            if replace:
+            if replace and not is_spent():
                 self._supervisor.replace()
             else:
                 self._supervisor.close()
@@ -299,5 +311,8 @@ class DrivingEnvironment(Environment):
         if self._session is not None:
             self._session.close(answering=self._supervisor is None or self._supervisor.alive())
             self._session = None
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
         if self._supervisor is not None:
             self._supervisor.close()

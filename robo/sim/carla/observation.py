@@ -149,8 +149,8 @@ class CollisionInbox:
         """Attach the collision sensor."""
         self._events: list[tuple[int, CollisionEvent]] = []
         self._start = 0
-        blueprint = connection.world.get_blueprint_library().find("sensor.other.collision")
         with connection.calls():
+            blueprint = connection.world.get_blueprint_library().find("sensor.other.collision")
             self.sensor: Any = connection.world.spawn_actor(
                 blueprint, carla.Transform(), attach_to=car
             )

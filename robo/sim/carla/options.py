@@ -24,6 +24,10 @@ class ServerOptions:
     """Address of a server that runs already; only used with ``port``."""
     port: int | None = None
     """RPC port of a server that runs already; None starts one per environment."""
+    port_block: int = 0
+    """Ports from one candidate to the next where another environment of this machine drives in the
+    server at ``port`` (training beside evaluation, several processes); 0 refuses then. A vector of
+    N environments sets N times ``port_step``."""
     carla_root: str | None = None
     """Folder of an unpacked CARLA 0.9.16, for ``carla/...`` without ``port``."""
     opendrive: str | None = None

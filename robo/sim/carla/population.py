@@ -7,7 +7,7 @@ from typing import Any
 import carla
 import numpy as np
 
-from robo.errors import RoboError
+from robo.errors import ProcessSpentError, RoboError
 from robo.sim.carla.client import Connection
 from robo.sim.carla.map_cache import MapCache
 from robo.sim.carla.traffic_watch import TrafficWatch
@@ -23,6 +23,31 @@ _ROUTE_STRIDE = 5
 _CONTROLLER = "controller.ai.walker"
 _ROUNDS = 3
 """A place may be taken; others are tried so often."""
+
+
+_abandoned = False
+
+
+def is_spent() -> bool:
+    """Whether :func:`check_process` refuses."""
+    return _abandoned
+
+
+def check_process() -> None:
+    """Refuse to go on in a process whose client holds the TrafficManager of a lost server.
+
+    The client ticks every TrafficManager of its process with every world, and one whose server is
+    gone then ends the process; nor can it be shut down (carla issues 4577 and 6748).
+
+    Raises:
+        ProcessSpentError: there is one.
+    """
+    if _abandoned:
+        raise ProcessSpentError(
+            "a CARLA server was lost while the client's TrafficManager drove in it, and the client "
+            "cannot go on in this process; make the environments by robo.make_vec with "
+            "backend='workers', which starts another process by itself, or start the program again"
+        )
 
 
 class Population:
@@ -61,7 +86,8 @@ class Population:
         self._counts = (vehicles, pedestrians)
         self._radius = radius
         self._traffic_port = traffic_port
-        library = connection.world.get_blueprint_library()
+        with connection.calls():
+            library = connection.world.get_blueprint_library()
         cars = [item for item in library.filter("vehicle.*") if _wheels(item) == 4]
         people = list(library.filter("walker.pedestrian.*"))
         for count, found, kind in ((vehicles, cars, "cars"), (pedestrians, people, "walkers")):
@@ -192,6 +218,16 @@ class Population:
         if self._manager is not None:
             self._manager.shut_down()
             self._manager = None
+        self._stop_watch()
+
+    def abandon(self) -> None:
+        """Leave everything as it is, because the server is lost; see :func:`check_process`."""
+        global _abandoned
+        _abandoned |= self._manager is not None
+        self._manager = None
+        self._stop_watch()
+
+    def _stop_watch(self) -> None:
         if self._connection.traffic_watch is not None:
             self._connection.traffic_watch.close()
             self._connection.traffic_watch = None

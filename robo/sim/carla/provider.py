@@ -106,10 +106,13 @@ def make_vec(
         num_envs: N.
         backend: ``auto`` takes ``workers``; ``native`` does not exist.
         options: as :func:`make`; ``port`` is the first environment's, the next ones' servers are
-            expected ``port_step`` (10) further each; ``num_workers`` sets the processes.
+            expected ``port_step`` (10) further each, and those of another vector beside it behind
+            them; ``num_workers`` sets the processes. With
+            ``traffic_manager`` each environment has a process of its own: the client ticks all
+            TrafficManagers of a process with every world in it.
 
     Raises:
-        RoboError: as :func:`make`.
+        RoboError: as :func:`make`, or several TrafficManagers in one process.
     """
     from robo.sim import selection
     from robo.sim.in_process import available_cores
@@ -118,11 +121,21 @@ def make_vec(
     if backend == "native":
         return None
     step = options.pop("port_step", 10)
-    workers = options.pop("num_workers", WORKERS_PER_CORE * available_cores())
+    managed = bool(options.get("traffic_manager")) and num_envs > 1
+    default = num_envs if managed else WORKERS_PER_CORE * available_cores()
+    workers = options.pop("num_workers", default)
+    if managed and (backend not in ("auto", "workers") or workers < num_envs):
+        raise RoboError(
+            f"{id} with traffic_manager=True cannot run {num_envs} environments by backend "
+            f"{backend!r} in fewer than {num_envs} processes: TrafficManagers in one process move "
+            f"each other's traffic; use backend='workers' and num_workers={num_envs} or none"
+        )
     port = options.get("port")
     factories = []
     for index in range(num_envs):
-        own = dict(options) if port is None else {**options, "port": port + index * step}
+        own = dict(options)
+        if port is not None:
+            own |= {"port": port + index * step, "port_block": num_envs * step}
         if id == ALL:
             own["index"] = index
         factories.append(partial(make, id, **own))

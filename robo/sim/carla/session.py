@@ -11,7 +11,7 @@ import numpy as np
 from robo.errors import RoboError
 from robo.rollout import CameraSchedule
 from robo.sim.carla.birdseye import BirdseyeConfig, BirdseyeRenderer
-from robo.sim.carla.cameras import CameraRig, close_sensors
+from robo.sim.carla.cameras import CameraRig, close_sensors, stop_sensors
 from robo.sim.carla.client import Connection
 from robo.sim.carla.driving_state import Bodies, DrivingState
 from robo.sim.carla.observation import (
@@ -126,7 +126,8 @@ class Session:
     def _spawn_car(self, name: str) -> Any:
         """The driven car, at the first free spawn point."""
         world = self.connection.world
-        found = world.get_blueprint_library().filter(name)
+        with self.connection.calls():
+            found = world.get_blueprint_library().filter(name)
         if len(found) != 1:
             raise RoboError(
                 f"ego {name!r} names {len(found)} blueprints of the server, expected exactly one, "
@@ -283,9 +284,28 @@ class Session:
 
     def close(self, answering: bool = True) -> None:
         """Remove what this session spawned; a server that does not answer is not asked."""
-        steps = [self._leave, self._population.clear, self._car.destroy, self.connection.close]
-        for step in steps if answering else ():
+        if answering:
+            # The TrafficManager ends the process where it must be left without an answer.
+            ask = self.connection.client.get_server_version
+            steps = [
+                ask,
+                self._leave,
+                self._population.clear,
+                self._car.destroy,
+                self.connection.close,
+            ]
             try:
-                step()
+                for step in steps:
+                    step()
+                return
             except (RuntimeError, RoboError):
-                break
+                pass  # lost meanwhile
+        self._abandon()
+
+    def _abandon(self) -> None:
+        """Leave without a word to the server."""
+        if self.cameras is not None:
+            self.cameras.abandon()
+            self.cameras = None
+        stop_sensors([self._collisions.sensor])
+        self._population.abandon()
