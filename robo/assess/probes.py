@@ -9,6 +9,7 @@ documentation. All are computed from stored episodes, without a simulator.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import numpy as np
 from robo.assess import edits
 from robo.assess.discrimination import operating_threshold
 from robo.errors import StoreError
+from robo.rewards.learned import parts_of
 from robo.rewards.replay import Scored, score
 
 if TYPE_CHECKING:
@@ -72,9 +74,9 @@ class ProbeOptions:
     high: float = 0.8
     """Where on a success the loop and idling reach to."""
     cycles: int = 4
-    """Loops that are played; the first one is not counted."""
+    """Loops that are played, more where a reward's stride needs it; the first is not counted."""
     idle_steps: int = 40
-    """Steps of standing still."""
+    """Steps of standing still, more where a reward's stride needs it."""
     other_instruction: str = "leave everything as it is and move away"
     """The wrong instruction, where the episodes have only one."""
 
@@ -294,29 +296,47 @@ def near_miss(bench: Bench) -> ProbeResult:
 
 
 def loop_income(bench: Bench) -> ProbeResult:
-    """Part of a success forwards and backwards, again and again."""
-    options = bench.options
+    """Part of a success forwards and backwards, again and again.
+
+    What is counted are whole cycles and whole strides of the reward, so that the potentials held
+    at its two ends are of the same state: else their difference would look like income.
+    """
+    options, stride = bench.options, reading_stride(bench.reward)
 
     def loop(length: int) -> tuple[np.ndarray, int, int]:
         low = int(options.low * length)
         high = max(int(options.high * length), low + 1)
         cycle = np.concatenate([np.arange(high - 1, low - 1, -1), np.arange(low + 1, high + 1)])
-        states = np.concatenate([np.arange(high + 1), np.tile(cycle, options.cycles)])
-        return states, high, len(cycle)
+        period = math.lcm(len(cycle), stride)
+        # What is held where counting begins must come from a cycle already.
+        before = math.ceil((stride - 1) / len(cycle))
+        cycles = max(options.cycles, before + period // len(cycle))
+        return np.concatenate([np.arange(high + 1), np.tile(cycle, cycles)]), high, period
 
     return _income(bench, "loop_income", loop)
 
 
 def idle_income(bench: Bench) -> ProbeResult:
     """Standing still on the way to a success."""
-    options = bench.options
+    options, stride = bench.options, reading_stride(bench.reward)
 
     def stand(length: int) -> tuple[np.ndarray, int, int]:
         high = max(int(options.high * length), 1)
-        states = np.concatenate([np.arange(high + 1), np.full(options.idle_steps, high)])
-        return states, high, max(options.idle_steps // options.cycles, 1)
+        period = max(options.idle_steps // options.cycles, 1)
+        # What is held where counting begins must come from standing already.
+        steps = max(options.idle_steps, period + stride - 1)
+        return np.concatenate([np.arange(high + 1), np.full(steps, high)]), high, period
 
     return _income(bench, "idle_income", stand)
+
+
+def reading_stride(reward: Reward) -> int:
+    """Steps after which a reward, with all that it is made of, reads in the same rhythm again."""
+    strides = [1]
+    for part in parts_of(reward):
+        camera = getattr(part, "camera", None)
+        strides += [getattr(part, "stride", 1), 1 if camera is None else camera.stride]
+    return math.lcm(*strides)
 
 
 def _income(

@@ -23,6 +23,8 @@ that it would share still holds the addresses of processes that are gone: restar
 connect to nobody, or wait for each other without end (seen with torch 2.14)."""
 NOTE = "ROBO_ERROR_NOTE"
 """Environment variable: where a rank leaves the sentence of its error for the launcher."""
+BEGUN = "begun"
+"""Name of the mark, beside that note, of a launch whose ranks have begun to train."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,48 @@ class ProcessConfig:
         return (self.nproc > 1 or self.nodes[1] > 1) and "TORCHELASTIC_RUN_ID" not in os.environ
 
 
-def restarted() -> bool:
-    """Whether the launcher has started this process again after a loss."""
+def begun() -> bool:
+    """Whether this machine's launcher has started ranks of this run before.
+
+    The launcher counts restarts after losses on its own machine only: one that joins later, or
+    whose peer was lost, counts none. So the first ranks leave a mark, which lasts as long as
+    their launcher. Without a place for it (started by torchrun itself) the count must do.
+    """
+    if NOTE in os.environ:
+        return _mark().exists()
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _mark() -> Path:
+    return Path(os.environ[NOTE]).with_name(BEGUN)
+
+
+def goes_on(out: Path, resume: bool) -> bool:
+    """Whether the ranks go on from a checkpoint: the same answer on every rank.
+
+    All ranks must call it, since they ask each other. They go on where told to, and where any of
+    them has begun before and rank 0 finds a checkpoint.
+
+    Args:
+        out: run folder.
+        resume: whether the user asked for it.
+
+    Raises:
+        RefusedError: a new run, but rank 0 finds checkpoints in the folder.
+    """
+    from robo.policies import distributed
+    from robo.policies.run_folder import RunFolder, earlier_run
+
+    first = distributed.rank() == 0
+    own = first and any(RunFolder(out).checkpoints.glob("checkpoint-*.pt"))
+    # Unconditionally, on every rank: else some would wait for those that know already.
+    found = bool(distributed.broadcast_object(own))
+    again = any(distributed.gather_objects(begun()))
+    if found and not (resume or again):
+        raise RefusedError(earlier_run(out))
+    if NOTE in os.environ:
+        _mark().touch()
+    return resume or (again and found)
 
 
 def run_in_processes(config: ProcessConfig, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -156,8 +197,8 @@ def _guarded(config: ProcessConfig, function: Callable[..., Any], arguments: tup
         distributed.shutdown()
         return result
     except RefusedError as error:
-        if config.nodes[1] == 1:
-            note.write_text(f"refused\n{error}")
+        # Of several machines, one must not return without the others: there, the sentence alone.
+        note.write_text(f"refused\n{error}" if config.nodes[1] == 1 else str(error))
         raise
     except RoboError as error:
         note.write_text(str(error))
@@ -188,7 +229,7 @@ def train_rank(
     Args:
         config: :class:`~robo.policies.train_config.TrainConfig`.
         out: run folder, written by rank 0 only.
-        resume: go on from the newest checkpoint; a restarted rank always does, if there is one.
+        resume: go on from the newest checkpoint; restarted ranks always do, if there is one.
         show: progress display, on rank 0.
         callbacks: see :class:`~robo.policies.trainer.Callback`; those with a ``close`` are closed.
     """
@@ -200,8 +241,7 @@ def train_rank(
     if first and not RunFolder(out).config.exists():
         # `robo train` has written its own; scripts that call this have not.
         write_json(RunFolder(out).config, {"config": plain(config)})
-    found = first and any(RunFolder(out).checkpoints.glob("checkpoint-*.pt"))
-    resume = resume or (restarted() and bool(distributed.broadcast_object(found)))
+    resume = goes_on(out, resume)
     try:
         trainer = make_trainer(config, out, callbacks, show=show and first)
     except RoboError as error:

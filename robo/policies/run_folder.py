@@ -56,6 +56,14 @@ class RunFolder:
         return Path(self.root) / "videos"
 
 
+def earlier_run(folder: Path) -> str:
+    """Why a new run may not begin in ``folder``, which holds checkpoints."""
+    return (
+        f"{folder} already holds checkpoints of a run; go on with it by --resume or choose "
+        "another --out"
+    )
+
+
 def find_policy(folder: Path) -> Path:
     """The policy folder inside ``folder``.
 

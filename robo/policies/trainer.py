@@ -47,11 +47,12 @@ from robo.policies.policy_files import make_policy
 from robo.policies.ppo import PPO
 from robo.policies.rank_checkpoint import load_run, save_run
 from robo.policies.reward_returns import RewardReturns
-from robo.policies.run_folder import RunFolder
+from robo.policies.run_folder import RunFolder, earlier_run
 from robo.policies.selection import rank_of, selection_score, share_of_seeds
 from robo.policies.threads import set_threads, torch_threads
 from robo.policies.train_config import NOT_COMPARED, TrainConfig, check_parts
 from robo.rewards.base import Reward
+from robo.rewards.learned import restore_learned
 from robo.rollout import RewardTerms, Rollout
 from robo.sim.contract import VectorEnvironment
 from robo.storage import plain
@@ -191,10 +192,7 @@ class Trainer:
         if resume:
             self.load_state_dict(load_run(self.checkpoints, self.shard))
         elif first and self.checkpoints.paths():
-            raise RoboError(
-                f"{self.folder.root} already holds checkpoints of a run; go on with it by "
-                "--resume or choose another --out"
-            )
+            raise RoboError(earlier_run(self.folder.root))
         log = NoLog()
         if first:
             log = MetricsLog(self.folder.metrics, self.config.total_steps, self.step, self.show)
@@ -344,9 +342,11 @@ class Trainer:
         self.ppo.load_state_dict(state["ppo"])
         if state["reward"] is None:
             warnings.warn(
-                "the reward's open episodes cannot be shared out to another number of processes",
+                "the reward's open episodes cannot be shared out to another number of processes: "
+                "new ones begin, and what it has learned stays",
                 stacklevel=2,
             )
+            restore_learned(self.reward, state["learned_from"])
         else:
             self.reward.load_state_dict(state["reward"])
         self.pipeline.load_state_dict({name: state[name] for name in ("collector", "actor")})

@@ -31,7 +31,13 @@ class Reward(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """What open episodes need: tensors, numbers, strings."""
+        """What open episodes need: tensors, numbers, strings.
+
+        So that a run may go on with another number of processes: beside ``episode``, int64
+        ``[N]`` (ids of the environments' episodes), every tensor, and every one in ``values``,
+        has the N environments on its first axis. Under ``open``, ``episode`` int64 ``[K]`` says
+        whose each of K rows is. Whatever else is there belongs to no single environment.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -275,11 +275,12 @@ class NuplanReward(Memoryless):
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """The worst so far of every open episode."""
+        """The worst so far of every open episode, ``[N, 2]``."""
         if self._worst is None or self._episode is None:
             return {}
-        return {"worst": self._worst.clone(), "episode": self._episode.clone()}
+        return {"so_far": self._worst.T.clone(), "episode": self._episode.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self._worst, self._episode = state.get("worst"), state.get("episode")
+        self._episode = state["episode"].clone() if state else None
+        self._worst = state["so_far"].T.clone() if "so_far" in state else state.get("worst")

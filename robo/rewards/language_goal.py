@@ -152,14 +152,22 @@ class CenterSpread:
         return spread.sqrt()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The newest distances."""
-        if self._past is None or self._episode is None:
+        """The newest distances and their episodes ``[N, window - 1]``, and the newest ids."""
+        if self._past is None or self._episode is None or not len(self._episode):
             return {}
-        return {"past": self._past.clone(), "episode": self._episode.clone()}
+        return {
+            "episode": self._episode[-1].clone(),
+            "episodes": self._episode.T.clone(),
+            "distances": self._past.T.clone(),
+        }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self._past, self._episode = state.get("past"), state.get("episode")
+        self._past = self._episode = None
+        if "past" in state:  # of earlier versions, time first
+            self._past, self._episode = state["past"].clone(), state["episode"].clone()
+        elif state:
+            self._past, self._episode = state["distances"].T.clone(), state["episodes"].T.clone()
 
 
 class LanguageGoalReward:

@@ -56,3 +56,19 @@ def hand_over(trained: Reward, other: Reward) -> None:
     for part, twin in zip(theirs, mine, strict=True):
         if isinstance(part, Learns):
             twin.take_learned(part.learned())
+
+
+def restore_learned(reward: Reward, state: dict[str, Any]) -> None:
+    """Give ``reward`` what one of its settings had learned; its open episodes stay its own.
+
+    Args:
+        reward: of the run that goes on.
+        state: ``state_dict`` of the saved one, of any number of environments.
+    """
+    own = reward.state_dict()
+    reward.load_state_dict(state)
+    parts = [part for part in parts_of(reward) if isinstance(part, Learns)]
+    learned = [part.learned() for part in parts]
+    reward.load_state_dict(own)
+    for part, known in zip(parts, learned, strict=True):
+        part.take_learned(known)

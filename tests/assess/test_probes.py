@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from robo.assess.probes import PROBES, run_probes
+from robo.assess.probes import PROBES, ProbeOptions, reading_stride, run_probes
 from robo.errors import StoreError
 from robo.rewards.naive import NaiveProgressReward
 from robo.rewards.potential import ProgressDifferenceReward, SignalPotential
@@ -53,6 +53,37 @@ def test_frames_at_a_stride_tell_the_same(make_episode, brightness):
     naive = found(NaiveProgressReward(brightness(stride=3)), stored)
     # Held between frames, the loop from 80 % to 40 % and back is worth about 60 % a step.
     assert naive["loop_income"].income == pytest.approx(0.6 / 15, rel=0.15)
+
+
+@pytest.mark.parametrize("gamma", [0.9, 0.99, 0.999])
+@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize("length", [3, 7, 18, 31, 52])
+def test_the_phase_of_a_stride_is_no_income(make_episode, brightness, length, pixels, gamma):
+    rise = np.linspace(0, 1, length + 1) ** 2
+    stored = [make_episode(rise, True), make_episode(np.minimum(rise, 0.4))]
+    potential = brightness if pixels else SignalPotential
+    shaped = ShapedReward(SuccessReward(), potential(stride=5), gamma)
+    probes = {p.name: p for p in run_probes(shaped, stored, ProbeOptions(gamma=gamma))}
+    for name in ("loop_income", "idle_income"):
+        assert not probes[name].caught and probes[name].income <= 0
+    plain = found(ProgressDifferenceReward(SuccessReward(), potential(stride=5)), stored)
+    assert plain["loop_income"].income == pytest.approx(0, abs=1e-9)
+    naive = found(NaiveProgressReward(potential(stride=5)), stored)
+    assert naive["loop_income"].caught and naive["loop_income"].income > 0
+
+
+def test_standing_is_counted_once_a_long_stride_has_seen_it(make_episode):
+    stored = [make_episode(np.linspace(0, 1, 71), True), make_episode(np.linspace(0, 0.4, 71))]
+    shaped = ShapedReward(SuccessReward(), SignalPotential(stride=45), 0.99)
+    assert caught(shaped, stored) == set()
+    assert "idle_income" in caught(NaiveProgressReward(SignalPotential(stride=45)), stored)
+
+
+def test_the_rhythm_of_a_reward_is_that_of_all_its_parts(brightness):
+    inner = ShapedReward(SuccessReward(), brightness(stride=4), 0.99)
+    assert reading_stride(inner) == 4
+    assert reading_stride(ShapedReward(inner, SignalPotential(stride=6), 0.99)) == 12
+    assert reading_stride(SuccessReward()) == 1
 
 
 def test_a_probe_that_cannot_be_failed_does_not_apply(episodes):

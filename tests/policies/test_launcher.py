@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -47,6 +48,44 @@ def test_one_process_needs_no_launcher() -> None:
     assert not ProcessConfig().several
     assert ProcessConfig(nproc=2).several
     assert ProcessConfig(nnodes="1:2", rdzv_endpoint="a:1").nodes == (1, 2)
+
+
+def test_ranks_agree_on_whether_to_go_on(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "launcher_child.py"), str(tmp_path)],
+            env={
+                **os.environ,
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "WORLD_SIZE": "2",
+                "RANK": str(rank),
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": str(ROOT),
+            },
+        )
+        for rank in range(2)
+    ]
+    assert [rank.wait(timeout=200) for rank in ranks] == [0, 0]
+    first, second = (read_json(tmp_path / f"rank-{rank}.json") for rank in range(2))
+    assert first == second
+    assert first == {
+        "one counts a restart": True,
+        "none counts a restart": "refused",
+        "asked for": True,
+        "new folder": False,
+        "new run in a used folder": "refused",
+        "started again after a refusal": "refused",
+        "first round": False,
+        "again, without a checkpoint": False,
+        "a machine was replaced": True,
+        "and again": True,
+        "asked for, first round": True,
+        "asked for, later round": True,
+    }
 
 
 def children(process: int) -> list[int]:
@@ -102,6 +141,14 @@ def test_a_refusal_of_ranks_is_one_sentence_without_restarts(tmp_path: Path, cap
     arguments = [*TRAIN, "--out", str(tmp_path), "--nproc", "2", "--reward.kind", "grm"]
     assert main(arguments) == 2
     assert "no GRM folder is given" in capfd.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_ranks_refuse_a_new_run_in_a_used_folder(tmp_path: Path, capfd) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "checkpoint-00000001.pt").touch()
+    assert main([*TRAIN, "--out", str(tmp_path), "--nproc", "2"]) == 2
+    assert "already holds checkpoints of a run" in capfd.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.slow
