@@ -26,7 +26,8 @@ class Evaluate:
     task: str = ""
     """Task id; `robo tasks` lists them. On a robot "" is mujoco/Lift."""
     seeds: str = "5000-5099"
-    """Seeds A-B of the initial states; use none that selected the policy."""
+    """Seeds A-B of the initial states, one episode each however often a seed is named; use none
+    that selected the policy."""
     options: dict[str, bool | int | float | str] = field(default_factory=dict)
     """The simulator's own options, name and value in turn, over those of the training run (which
     count where the task is the same): --options town Town01."""

@@ -39,13 +39,19 @@ class ActorCritic(Policy):
 
         Raises:
             RoboError: where the spaces are not a Dict with a 1-D ``state`` Box, and a 1-D Box
-                or a Discrete, or ``config`` is of a network that reads images.
+                or a Discrete, ``state`` is empty, or ``config`` is of a network that reads images.
         """
         super().__init__(observation_space, action_space, config, critic_feature_dim)
         if self.config.kind != "mlp":
             raise RoboError(
                 f"network kind {self.config.kind!r} reads images, ActorCritic is the mlp: build "
                 "it by robo.policies.policy_files.make_policy"
+            )
+        if not self.state_dim:
+            raise RoboError(
+                "network kind 'mlp' reads the vector 'state', but the observation's is empty "
+                f"beside {sorted(set(observation_space.spaces) - {'state'})}: choose "
+                "--network.kind carl_small, which reads images"
             )
         draw = torch.Generator().manual_seed(seed)
         hidden, activation = self.config.hidden, self.config.activation

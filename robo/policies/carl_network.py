@@ -136,7 +136,7 @@ class CarlNetwork(nn.Module):
 
         Args:
             images: name to (C, H, W); an encoder each.
-            state_dim: number of measurements D.
+            state_dim: number of measurements D; 0 leaves their layers out.
             critic_dim: what the critic reads beside the trunk, E numbers.
             outputs: width of the actor's last layer.
             shape: widths of all layers.
@@ -145,8 +145,11 @@ class CarlNetwork(nn.Module):
         super().__init__()
         encoders = [convolutions(*size, shape, generator) for size in images.values()]
         self.encoders = nn.ModuleList(encoder for encoder, _ in encoders)
-        joined = sum(features for _, features in encoders) + shape.state
-        self.state = nn.Sequential(*perceptron(state_dim, (shape.state,) * 2, generator))
+        joined = sum(features for _, features in encoders)
+        self.state = None
+        if state_dim:
+            self.state = nn.Sequential(*perceptron(state_dim, (shape.state,) * 2, generator))
+            joined += shape.state
         self.trunk = nn.Sequential(*perceptron(joined, shape.trunk, generator))
         width, hidden = shape.trunk[-1], (shape.head,) * 2
         self.actor_head = nn.Sequential(
@@ -159,7 +162,9 @@ class CarlNetwork(nn.Module):
     def features(self, images: Sequence[Tensor], state: Tensor) -> Tensor:
         """The trunk's output ``[B, W]`` for maps ``[B, C, H, W]`` in 0 ... 1 and ``[B, D]``."""
         parts = [encode(image) for encode, image in zip(self.encoders, images, strict=True)]
-        return self.trunk(torch.cat([*parts, self.state(state)], 1))
+        if self.state is not None:
+            parts.append(self.state(state))
+        return self.trunk(torch.cat(parts, 1))
 
     def actor(self, features: Tensor) -> Tensor:
         """What describes the action distribution, ``[B, outputs]``."""

@@ -18,6 +18,9 @@ from robo.policies.rollout_record import RolloutRecord, carried_frames, frames_o
 from robo.rollout import CameraSchedule, EpisodeInfo, Frames, Rollout
 from robo.sim.contract import StateNotSupportedError, VectorEnvironment
 
+FIRST_SEED = 1_000_000
+"""Initial states of training are drawn from seeds from here on: evaluations use lower ones."""
+
 
 @dataclass(frozen=True)
 class FinishedEpisode:
@@ -266,10 +269,13 @@ class Collector:
         self._carried = [Frames(**part) for part in state["carried"]]
 
     def _reset_afresh(self) -> None:
-        """Begin new episodes with seeds that no episode of the run has begun with."""
-        begun = int(self._episodes_begun.max()) + 1
+        """Begin new episodes, from seeds from ``FIRST_SEED`` on.
+
+        They follow from the run's seed and the rollouts begun, whoever owns the environments.
+        """
+        draw = np.random.default_rng((self.seed, 13, self.rollouts))
         self.exact_resume = False
-        self._observation = self._reset(self.seed + begun * self.shard.total)
+        self._observation = self._reset(int(draw.integers(FIRST_SEED, 2**31 - self.shard.total)))
 
 
 def _frames_state(part: Frames) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from robo.sim.contract import VectorEnvironment
 def parse_seeds(text: str) -> list[int]:
     """Seeds of the text ``A-B`` (both included), ``A``, or several of these joined by commas.
 
+    A seed that comes again counts once: a second episode from it is no independent trial.
+
     Raises:
         RoboError: for any other text.
     """
@@ -26,7 +28,7 @@ def parse_seeds(text: str) -> list[int]:
         if high < low:
             raise RoboError(f"seeds {text!r} must be A-B such as 5000-5099, with A not above B")
         seeds.extend(range(low, high + 1))
-    return seeds
+    return list(dict.fromkeys(seeds))
 
 
 def evaluate(

@@ -26,6 +26,7 @@ from robo.errors import CheckpointError, MissingExtraError, RoboError
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.distributions import Categorical, DiagonalGaussian
 from robo.policies.image_actor_critic import ImageActorCritic
+from robo.policies.image_layout import channels_first
 from robo.policies.learner_config import NetworkConfig
 from robo.policies.policy import Policy
 from robo.policies.policy_files import make_policy
@@ -118,8 +119,7 @@ class DeployedPolicy(nn.Module):
     @staticmethod
     def _map(name: str, image: Tensor) -> Tensor:
         """Channels first, 0 ... 1."""
-        channels = image.permute(0, 3, 1, 2) if name.startswith("views/") else image
-        return channels.float() * (1.0 / 255.0)
+        return channels_first(name, image).float() * (1.0 / 255.0)
 
     def _action(self, output: Tensor) -> Tensor:
         if self.mode == "choice":

@@ -16,15 +16,12 @@ import torch
 
 from robo.errors import RoboError
 from robo.policies import distributed
-from robo.policies.collector import Collector, FinishedEpisode
+from robo.policies.collector import FIRST_SEED, Collector, FinishedEpisode
 from robo.policies.distributed import Shard
 from robo.policies.policy import Policy
 from robo.policies.rollout_record import RolloutRecord, frames_of
 from robo.rollout import CameraSchedule, Rollout
 from robo.sim.contract import FrameRows, VectorEnvironment
-
-FIRST_SEED = 1_000_000
-"""Initial states of training are drawn from seeds from here on: evaluations use lower ones."""
 
 
 class GroupCollector(Collector):

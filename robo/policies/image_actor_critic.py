@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from robo.errors import RoboError
 from robo.policies.beta import Beta
 from robo.policies.carl_network import SHAPES, CarlNetwork
+from robo.policies.image_layout import channels_first, image_shapes
 from robo.policies.learner_config import NetworkConfig
 from robo.policies.normalise import RunningNormaliser
 from robo.policies.policy import Policy
@@ -26,9 +27,10 @@ from robo.policies.policy import Policy
 class ImageActorCritic(Policy):
     """Reads every image of the observation, ``state``, and for the critic ``critic_state``.
 
-    Images are ``views/<camera>`` uint8 ``[H, W, 3]`` and any other uint8 ``[C, H, W]``
-    (``birdseye``). The value head also reads ``critic_state [E]``, where the observation has it,
-    and the critic features of the reward; the actor sees neither.
+    Images are uint8 entries of three axes: ``views/<camera>`` ``[H, W, 3]``, ``birdseye``
+    ``[C, H, W]``, others as :mod:`robo.policies.image_layout` decides. The value head also reads
+    ``critic_state [E]``, where the observation has it, and the critic features of the reward; the
+    actor sees neither.
     """
 
     needs_images = True
@@ -145,9 +147,7 @@ class ImageActorCritic(Policy):
         maps = torch.bfloat16 if self.config.precision == "bfloat16" else dtype
         images = []
         for name in self.images:
-            image = observation[name]
-            if name.startswith("views/"):
-                image = image.permute(0, 3, 1, 2)
+            image = channels_first(name, observation[name])
             # 0 ... 255 is exact in bfloat16 too.
             floats = image.to(maps, memory_format=torch.channels_last)
             images.append(floats.mul_(1.0 / 255.0))
@@ -211,20 +211,6 @@ class ImageActorCritic(Policy):
             self.critic_normaliser.update(
                 known.reshape(-1, self.critic_state_dim), distributed=True
             )
-
-
-def image_shapes(space: gymnasium.spaces.Dict) -> dict[str, tuple[int, int, int]]:
-    """(C, H, W) of each image in an observation space, by name."""
-    shapes: dict[str, tuple[int, int, int]] = {}
-    for name, entry in space.spaces.items():
-        if not isinstance(entry, gymnasium.spaces.Box) or entry.dtype != np.uint8:
-            continue
-        if len(entry.shape) != 3:
-            continue
-        first, second, third = entry.shape
-        views = name.startswith("views/")
-        shapes[name] = (third, first, second) if views else (first, second, third)
-    return shapes
 
 
 def _tensor(array: Any) -> Tensor:

@@ -36,10 +36,12 @@ class RunningNormaliser(nn.Module):
         self._scale = np.ones(size, np.float32)
 
     def update(self, batch: Tensor | np.ndarray, distributed: bool = False) -> None:
-        """Take in vectors ``[..., D]``; an empty batch changes nothing.
+        """Take in vectors ``[..., D]``; an empty batch, or D of 0, changes nothing.
 
         ``distributed`` takes in the batches of all ranks, which must all call this.
         """
+        if not self.mean.shape[0]:  # the rows cannot be told, and have nothing to normalise
+            return
         rows = torch.as_tensor(batch).detach().cpu().to(torch.float64).numpy()
         rows = rows.reshape(-1, self.mean.shape[0])
         if distributed:

@@ -19,6 +19,8 @@ def _bound(values: np.ndarray) -> Any:
 
 
 def _array(bound: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    if 0 in shape:  # np.stack takes no empty list
+        return np.empty(shape, dtype)
     if isinstance(bound, list):
         return np.stack([_array(row, shape[1:], dtype) for row in bound])
     return np.full(shape, float(bound) if isinstance(bound, str) else bound, dtype)

@@ -35,7 +35,7 @@ class TransformerNetwork(nn.Module):
 
         Args:
             images: name to (C, H, W); may be empty.
-            state_dim: width of the state.
+            state_dim: width of the state; 0 leaves its token out.
             critic_dim: what only the critic reads.
             outputs: width of the actor's output, a multiple of ``chunk``.
             chunk: actions per plan, K.
@@ -55,7 +55,10 @@ class TransformerNetwork(nn.Module):
                 nn.Parameter(0.02 * torch.randn((height // patch) * (width // patch), size))
                 for _, height, width in images.values()
             )
-            self.state = nn.Sequential(nn.Linear(state_dim, size), nn.GELU(), nn.Linear(size, size))
+            self.state = None
+            if state_dim:
+                layers = (nn.Linear(state_dim, size), nn.GELU(), nn.Linear(size, size))
+                self.state = nn.Sequential(*layers)
             self.queries = nn.Parameter(0.5 * torch.randn(chunk + 1, size))
             self.layers = transformer(size, depth, max(size // 32, 1))
             self.actor_head = nn.Sequential(
@@ -72,7 +75,7 @@ class TransformerNetwork(nn.Module):
 
     def features(self, images: Sequence[Tensor], state: Tensor) -> Tensor:
         """Outputs of the queries, ``[B, (K+1) * size]``."""
-        tokens = [self.state(state)[:, None]]
+        tokens = [] if self.state is None else [self.state(state)[:, None]]
         for image, embed, place in zip(images, self.embed, self.place, strict=True):
             tokens.append(embed(image).flatten(2).transpose(1, 2) + place)
         queries = self.queries.expand(len(state), -1, -1)

@@ -132,7 +132,7 @@ def make_reward(
 
     Raises:
         RewardConfigError: kind grm without a folder, or one that is refreshed or gold of a person
-            in a run of several processes, or see :func:`shape`.
+            in a run of several processes (inside kind composed too), or see :func:`shape`.
         CheckpointError: the GRM's folder, or the image-text model, does not exist or cannot be
             loaded.
         LanguageGoalError: goals in words that contradict each other.
@@ -152,7 +152,7 @@ def make_reward(
     if config.kind == "composed":
         from robo.rewards.spec import reward_from_spec
 
-        return reward_from_spec(config.composed, gamma, timeout, config.stride)
+        return reward_from_spec(config.composed, gamma, timeout, config.stride, gather, rank)
     if config.kind != "grm":
         return _driving_reward(config)
     return _grm_reward(config, gamma, timeout, 1 if gather is None else len(gather(rank)))

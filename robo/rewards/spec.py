@@ -59,10 +59,19 @@ class Learner:
     """Discount."""
     timeout: TimeoutRule = "bootstrap"
     """Time-out rule."""
+    gather: Callable[[Any], list[Any]] | None = None
+    """The values of all ranks on every rank; None in a run of one process."""
+    rank: int = 0
+    """Which of them is this one's."""
 
 
 def reward_from_spec(
-    text: str, gamma: float = 0.99, timeout: TimeoutRule = "bootstrap", stride: int | None = None
+    text: str,
+    gamma: float = 0.99,
+    timeout: TimeoutRule = "bootstrap",
+    stride: int | None = None,
+    gather: Callable[[Any], list[Any]] | None = None,
+    rank: int = 0,
 ) -> Reward:
     """Build the reward that a line of text names.
 
@@ -72,12 +81,15 @@ def reward_from_spec(
         timeout: the learner's time-out rule.
         stride: steps between two readings where the text does not say; None for 5 (frames) and
             1 (signals).
+        gather: the values of all ranks on every rank; None in a run of one process.
+        rank: which of them is this one's.
 
     Raises:
-        RewardConfigError: the text cannot be read, or names what does not exist.
+        RewardConfigError: the text cannot be read, or names what does not exist, or what a run of
+            several processes cannot have (see :func:`~robo.rewards.config.make_reward`).
         CheckpointError: a model's folder is missing or damaged.
     """
-    learner = Learner(gamma, timeout)
+    learner = Learner(gamma, timeout, gather, rank)
     head, inner, options = _parse(text)
     if inner is not None:
         return _wrapped(head, inner, options, learner, stride, text)
@@ -98,7 +110,7 @@ def reward_from_spec(
         given[MAIN_ARGUMENT[kind]] = argument
     if stride is not None and "stride" in {field.name for field in fields(RewardConfig)}:
         given.setdefault("stride", str(stride))
-    return make_reward(_config(kind, given, text), gamma, timeout)
+    return make_reward(_config(kind, given, text), gamma, timeout, gather, rank)
 
 
 def _config(kind: str, options: dict[str, str], text: str) -> RewardConfig:
@@ -232,7 +244,9 @@ def _wrapped(
     settings = {key: _number(value) for key, value in options.items()}
     makers: dict[str, Callable[..., Reward]] = {
         "gated": GatedReward,
-        "squashed": SquashedReward,
+        "squashed": lambda reward, **settings: SquashedReward(
+            reward, gather=learner.gather, **settings
+        ),
         "clipped": ClippedReward,
         "delta": DeltaReward,
     }
@@ -240,7 +254,8 @@ def _wrapped(
         if name == "attributed":
             head, _, extra = _parse(inner[0])
             return AttributedReward(_potential(head, extra, stride, text))
-        parts = [reward_from_spec(part, learner.gamma, learner.timeout, stride) for part in inner]
+        shared = (learner.gamma, learner.timeout, stride, learner.gather, learner.rank)
+        parts = [reward_from_spec(part, *shared) for part in inner]
         if name == "ensemble":
             return EnsembleReward(parts, **settings)
         if name == "filtered":

@@ -276,7 +276,7 @@ class SRPOReward:
         self.bank.kept = dict(learned["bank"])
 
     def state_dict(self) -> dict[str, Any]:
-        """The bank, and the frames of open episodes."""
+        """The bank, the frames of open episodes, and the counts."""
         frames = self._open
         kept = None
         if frames is not None:
@@ -287,7 +287,7 @@ class SRPOReward:
             task: {"rows": rows.flatten(), "dim": rows.shape[1]}
             for task, rows in self.bank.kept.items()
         }
-        return {"bank": bank, "open": kept}
+        return {"bank": bank, "open": kept, "counts": dict(self.counts)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
@@ -296,6 +296,8 @@ class SRPOReward:
             for task, saved in state["bank"].items()
         }
         self._open = None if state["open"] is None else Frames(**state["open"])
+        # Checkpoints of earlier versions hold no counts: those since the resume are then told.
+        self.counts = Counter({**self.counts, **state.get("counts", {})})
 
 
 def clips_of(frames: Frames, episodes: list[int]) -> list[Clip]:

@@ -13,7 +13,8 @@ from gymnasium.vector.utils import batch_space
 
 from robo.errors import RoboError
 from robo.policies.actor_critic import ActorCritic
-from robo.policies.collector import Collector
+from robo.policies.collector import FIRST_SEED, Collector
+from robo.policies.distributed import Shard
 from robo.rollout import CameraSchedule, EpisodeInfo, Rollout
 from robo.sim.contract import FrameRows, VectorEnvironment
 
@@ -41,6 +42,7 @@ class Counting(VectorEnvironment):
         self.schedule: CameraSchedule | None = None
         self.state = np.zeros((ENVS, 3), np.float32)
         self.actions: list[np.ndarray] = []
+        self.seeds: list[int] = []
 
     def set_camera_schedule(self, schedule: CameraSchedule | None) -> None:
         self.schedule = schedule
@@ -49,6 +51,7 @@ class Counting(VectorEnvironment):
         return EpisodeInfo(self.task, f"episode {int(self.state[env, 1])}", group=env)
 
     def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.seeds.append(seed)
         self.state[:] = 0
         self.state[:, 0] = np.arange(ENVS)
         return self.current_observation(), self._frames([])
@@ -96,13 +99,15 @@ class Counting(VectorEnvironment):
         self.state = state["state"].numpy().copy()
 
 
-def make(steps: int, stride: int | None = 2, exact: bool = True) -> Collector:
+def make(
+    steps: int, stride: int | None = 2, exact: bool = True, shard: Shard | None = None
+) -> Collector:
     env = Counting(exact)
     space = env.single_observation_space
     assert isinstance(space, Dict)
     policy = ActorCritic(space, env.single_action_space)
     camera = None if stride is None else CameraSchedule(("front",), 2, 2, stride)
-    return Collector(env, policy, steps, seed=3, camera=camera)
+    return Collector(env, policy, steps, seed=3, camera=camera, shard=shard)
 
 
 def check_content(rollout: Rollout) -> None:
@@ -264,6 +269,25 @@ def test_an_environment_without_exact_state_is_reset_and_episode_ids_stay_unique
     check_content(rollout)
     check_frames(rollout, 2)
     assert not seen & set(rollout.episode.unique().tolist())
+
+
+def test_fresh_episodes_begin_from_no_seed_that_an_evaluation_uses():
+    begun: list[int] = []
+    for before in (1, 2):
+        for first in (0, ENVS):  # as two owners of six environments
+            shard = Shard(first, first + ENVS, 2 * ENVS)
+            collector, resumed = (make(3, exact=False, shard=shard) for _ in range(2))
+            for _ in range(before):
+                collector.collect()
+            state = collector.state_dict()
+            state["episodes_begun"] = [1499 + 7 * first] * ENVS  # 6 * 1500 is 9000
+            with pytest.warns(UserWarning, match="fresh episodes"):
+                resumed.load_state_dict(state)
+            assert isinstance(resumed.env, Counting)
+            begun += resumed.env.seeds
+    assert all(FIRST_SEED <= seed < 2**31 - ENVS for seed in begun)
+    # Owners continue each other's seeds, and another checkpoint has others.
+    assert begun[1] - begun[0] == begun[3] - begun[2] == ENVS and begun[0] != begun[2]
 
 
 def test_a_nan_action_is_refused():

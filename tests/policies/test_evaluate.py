@@ -60,7 +60,15 @@ def test_a_diverged_policy_and_no_seeds_are_one_sentence(env: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"), [("3-5", [3, 4, 5]), ("7", [7]), ("1-2, 9", [1, 2, 9]), ("4-4", [4])]
+    ("text", "seeds"),
+    [
+        ("3-5", [3, 4, 5]),
+        ("7", [7]),
+        ("1-2, 9", [1, 2, 9]),
+        ("4-4", [4]),
+        ("5000-5001,5000-5001", [5000, 5001]),
+        ("8-9,3-8,9", [8, 9, 3, 4, 5, 6, 7]),
+    ],
 )
 def test_seeds_from_text(text: str, seeds: list[int]) -> None:
     assert parse_seeds(text) == seeds

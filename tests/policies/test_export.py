@@ -99,6 +99,18 @@ def test_image_exports_act_alike(tmp_path, format):
     assert result["action"] == "the Beta's mean"
 
 
+@pytest.mark.parametrize("format", ["torchscript", "safetensors"])
+@pytest.mark.parametrize("width", [4, 0])
+def test_images_of_gymnasium_tasks_are_exported(tmp_path, format, width):
+    state = gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float32)
+    camera = gymnasium.spaces.Box(0, 255, (40, 32, 3), np.uint8)
+    space = gymnasium.spaces.Dict(state=state, camera=camera)
+    policy = trained(space, BOX, NetworkConfig(kind="carl_small"))
+    assert policy.images == {"camera": (3, 40, 32)}
+    result = export_policy(policy, tmp_path / "policy", format, samples=3)
+    assert result["inputs"][1] == {"name": "camera", "dtype": "uint8", "shape": [40, 32, 3]}
+
+
 def test_a_policy_that_never_normalised_is_exported_without_clipping(tmp_path):
     policy = trained(vector_space(), BOX, seen=False)
     export_policy(policy, tmp_path / "p.pt", "torchscript")

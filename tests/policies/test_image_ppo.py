@@ -10,11 +10,15 @@ import socket
 import subprocess
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 
+import robo
+from robo.policies.collector import Collector
 from robo.policies.learner_config import NetworkConfig, PPOConfig
+from robo.policies.policy_files import make_policy
 from robo.policies.ppo import PPO
 from tests.policies.sides_helper import make, terms_of, updated
 
@@ -36,6 +40,46 @@ def test_it_learns_to_see():
     observation = rollout.last_observation
     action, _ = policy.act({k: v.numpy() for k, v in observation.items()}, np.random.default_rng(0))
     assert np.abs(action).max() <= 1.0
+
+
+class Lamp(gymnasium.Env):
+    """A bare image ``[H, W, C]``: its colour says which way to steer; four steps an episode."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (24, 16, 3), np.uint8)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._look(), {}
+
+    def step(self, action):
+        reward = float(action[0] if self.red else -action[0])
+        return self._look(), reward, False, False, {}
+
+    def _look(self):
+        self.red = bool(self.np_random.random() < 0.5)
+        image = self.np_random.integers(0, 60, (24, 16, 3), dtype=np.uint8)
+        image[..., 0 if self.red else 2] += 180
+        return image
+
+
+def test_a_bare_image_of_gymnasium_is_learned_from():
+    gymnasium.register("robo-test-Lamp-v0", Lamp, max_episode_steps=4)
+    env = robo.make_vec("gym/robo-test-Lamp-v0", 4, backend="in_process")
+    space = env.single_observation_space
+    policy = make_policy(space, env.single_action_space, NetworkConfig(kind="carl_small"), seed=1)
+    assert policy.images == {"image": (3, 24, 16)}
+    collector = Collector(env, policy, 16, seed=2)
+    config = PPOConfig(learning_rate=1e-3, epochs=3, minibatch_size=32, gamma=0.5)
+    learner, rewards = PPO(config, policy), []
+    for _ in range(10):
+        rollout = collector.collect()
+        rewards.append(float(rollout.env_reward.mean()))
+        before = policy.flat.clone()
+        learner.update(rollout, terms_of(rollout))
+        assert not torch.equal(policy.flat, before) and bool(policy.flat.isfinite().all())
+    env.close()
+    assert np.mean(rewards[-2:]) > 0.3 > abs(rewards[0])
 
 
 def test_chunks_of_a_minibatch_add_up_to_it():

@@ -66,6 +66,7 @@ def test_options_reach_the_reward():
         ("delta(success; success)", "only ensemble"),
         ("nonsense(success)", "wrappers"),
         ("clipped[bar=3](success)", "bar"),
+        ("squashed[gather=3](success)", "gather"),
         ("hierarchy(success)", "a number for every term"),
         ("hierarchy[success=much](success)", "not for ..success"),
         ("grm", "no GRM folder"),

@@ -215,6 +215,38 @@ def test_where_references_came_from_is_counted_and_the_first_fallback_is_said(ca
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
 
 
+def test_counts_go_on_after_a_resume():
+    made, parts = reward(), [rollout([6, 3], [False] * 2, first_id=4 * i) for i in range(2)]
+    made(parts[0])
+    saved = made.state_dict()
+    resumed, older = reward(), reward()
+    resumed.load_state_dict(saved)
+    older.load_state_dict({name: part for name, part in saved.items() if name != "counts"})
+    for each in (made, resumed, older):
+        each(parts[1])
+    assert resumed.counts == made.counts
+    assert made.counts["judged"] == made.counts["no_reference"] == 2
+    assert older.counts["judged"] == 1  # an earlier version saved none
+    assert saved["counts"]["judged"] == 1
+
+
+def test_composed_rewards_hear_the_other_ranks():
+    config = RewardConfig(
+        kind="composed", composed="delta(srpo:pixels,srpo.size=8)", stride=1, device="cpu"
+    )
+    heard: list = []
+
+    def gather(value):
+        heard.append(value)
+        return [value, value]
+
+    made = make_reward(config, 0.99, "keep", gather, rank=1)
+    inner = made.inner["dense"]  # type: ignore[attr-defined]
+    assert (inner.gather, inner.rank) == (gather, 1)
+    made(rollout([7, 6], [True, False]))
+    assert len(heard) == 1 and inner.report[TASK].failures == 2
+
+
 def test_by_configuration():
     made = make_reward(RewardConfig(kind="srpo", stride=3), 0.99, "keep")
     assert isinstance(made, SRPOReward) and made.camera is not None

@@ -89,6 +89,10 @@ class RewardWrapper:
         self.critic_feature_dim = sum(part.critic_feature_dim for part in parts) + len(self.memory)
         self._memory = EpisodeMemory(**self.memory)
 
+    def prepare(self, rollout: Rollout, inner: dict[str, RewardTerms]) -> None:
+        """Look at the whole rollout before its first step is paid; nothing by default."""
+        return
+
     @abstractmethod
     def pay(
         self, rollout: Rollout, inner: dict[str, RewardTerms], step: int, memory: dict[str, Tensor]
@@ -101,6 +105,7 @@ class RewardWrapper:
     def __call__(self, rollout: Rollout) -> RewardTerms:
         """Rewards of every step, float32 ``[T, N]``, with the inner rewards' own terms."""
         inner = {name: reward(rollout) for name, reward in self.inner.items()}
+        self.prepare(rollout, inner)
         rows: list[dict[str, Tensor]] = []
         before, after = [], []
         for step in range(rollout.shape[0]):

@@ -102,7 +102,7 @@ class DrivingEnvironment(Environment):
         """
         super().reset(seed=seed)
         episode_seed = int(self.np_random.integers(2**31))
-        self._seed = seed if seed is not None else episode_seed
+        self._seed = seed  # one that was drawn does not draw itself again
         if self._supervisor is not None and self._supervisor.spent:
             self._drop(replace=True, answering=self._supervisor.alive())
         for attempt in range(_ATTEMPTS):
@@ -291,7 +291,7 @@ class DrivingEnvironment(Environment):
             self._schedule = None
 
     def episode_info(self) -> EpisodeInfo:
-        """Task, seed, and which route of the route file is driven."""
+        """Task, the seed that was given, and which route of the route file is driven."""
         return EpisodeInfo(
             self.task, self.instruction, initial_state=self._route_index, seed=self._seed
         )

@@ -288,6 +288,11 @@ def test_refreshing_by_command_line_settings(small_grm, synthetic, demos, tmp_pa
     with pytest.raises(RoboError, match="2 processes"):
         make_reward(config, 0.99, "keep", lambda value: [value, value])
     make_reward(config, 0.99, "keep", lambda value: [value])
+    text = f"delta(grm:{tmp_path / 'grm'},refresh_store={tmp_path / 'store'})"
+    composed = RewardConfig(kind="composed", composed=text)
+    make_reward(composed, 0.99, "keep", lambda value: [value])
+    with pytest.raises(RoboError, match="2 processes"):
+        make_reward(composed, 0.99, "keep", lambda value: [value, value])
     assert {"refreshes_accepted", "invalid", "rows"} <= reward.counts.keys()
     with EpisodeStore(tmp_path / "held_out") as store:
         store.append(synthetic.episode(70, stride=4)[0])
