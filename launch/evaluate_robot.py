@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
-from robo.errors import RoboError
 from robo.robots.evaluation import evaluate_on_robot
 from robo.robots.evaluation_config import ComparisonConfig, EvaluationConfig, JudgingConfig
 from robo.robots.loop import LoopConfig
@@ -83,7 +80,6 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config))
-    except RoboError as error:
-        raise SystemExit(f"evaluate_robot: {error}") from error
+    from script import run
+
+    run(main, Config)

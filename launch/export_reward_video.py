@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from robo.data import EpisodeStore
 from robo.errors import RoboError
 from robo.media import SideBySide, score_episodes, write_scene
@@ -81,7 +79,6 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config))
-    except RoboError as error:
-        raise SystemExit(f"export_reward_video: {error}") from None
+    from script import run
+
+    run(main, Config)

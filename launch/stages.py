@@ -46,10 +46,14 @@ class Stages:
         """
         self.folder = config.out / "stages"
         self.seconds: dict[str, float] = {}
-        if self.folder.exists() and not config.resume:
-            raise RoboError(f"{config.out} holds a run; choose another --out or add --resume")
         note = self.folder / "config.json"
-        if note.exists():
+        # A command that was refused in its first stage has left its settings and nothing else.
+        begun = config.out.is_dir() and any(
+            file.is_file() and file != note for file in config.out.rglob("*")
+        )
+        if begun and self.folder.exists() and not config.resume:
+            raise RoboError(f"{config.out} holds a run; choose another --out or add --resume")
+        if begun and note.exists():
             self._check(config.out, read_json(note), plain(config))
         write_json(note, plain(config))
 

@@ -162,7 +162,6 @@ def finish(config: Config, drive: DriveConfig, result: dict[str, Any], actor_of:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config))
-    except RoboError as error:
-        raise SystemExit(f"train_carla: {error}") from error
+    from script import run
+
+    run(main, Config)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 from pixels import seeing, view_options
 from stages import Stages
 from watch import Watch
@@ -408,7 +407,6 @@ def train(config: Config) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except RoboError as error:
-        raise SystemExit(f"train_libero: {error}") from error
+    from script import run
+
+    run(main, Config, __doc__)

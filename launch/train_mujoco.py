@@ -20,7 +20,6 @@ import tyro
 import robo
 from robo.assess.statistics import wilson
 from robo.commands.collect import Collect
-from robo.errors import RoboError
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.evaluate import evaluate, parse_seeds
 from robo.policies.launcher import ProcessConfig, run_in_processes, train_rank
@@ -81,6 +80,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Train, evaluate, report."""
+    parse_seeds(config.report_seeds)  # a slip is found before the training, not after it
     if config.algorithm == "srpo":
         return by_groups(config)
     reward_config = RewardConfig(
@@ -162,7 +162,6 @@ def report(config: Config, result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config))
-    except RoboError as error:
-        raise SystemExit(f"train_mujoco: {error}") from error
+    from script import run
+
+    run(main, Config)

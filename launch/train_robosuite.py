@@ -30,7 +30,6 @@ from robo.assess.statistics import wilson
 from robo.commands.collect import Collect
 from robo.commands.fit import FitGRM
 from robo.data import EpisodeStore
-from robo.errors import RoboError
 from robo.policies.behaviour_cloning import clone
 from robo.policies.evaluate import evaluate, parse_seeds
 from robo.policies.launcher import ProcessConfig, run_in_processes, train_rank
@@ -144,6 +143,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Run all stages; each is done once."""
+    parse_seeds(config.report_seeds)  # a slip is found before hours of training
     stages = Stages(config)
     if config.algorithm == "srpo":
         return by_groups(config, stages)
@@ -317,7 +317,6 @@ def draw(config: Config, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config))
-    except RoboError as error:
-        raise SystemExit(f"train_robosuite: {error}") from error
+    from script import run
+
+    run(main, Config)

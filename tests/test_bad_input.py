@@ -410,6 +410,17 @@ def test_file_size_limit_while_filming(work: Path, refused: Refused) -> None:
         ("train --out new --stop-success 2", ("stop_success", "2", "0 to 1")),
         ("train --out new --reward.stride 0", ("stride", "0", "at least 1")),
         ("train --out new --ppo.gamma 1.5", ("gamma", "1.5", "0 to 1")),
+        ("train --out new --ppo.learning-rate -1", ("learning_rate", "-1", "above 0")),
+        ("train --out new --ppo.clip-range nan", ("clip_range", "nan", "above 0")),
+        ("train --out new --ppo.value-coefficient -1", ("value_coefficient", "at least 0")),
+        ("train --out new --network.hidden 8 0", ("hidden", "(8, 0)", "at least 1")),
+        ("train --out new --network.initial-std -1", ("initial_std", "-1", "above 0")),
+        ("collect --task mujoco/Reach --demonstrations -1 --out new", ("-1", "at least one")),
+        ("collect --task mujoco/Reach --demonstrations 0 --out new", ("0", "at least one")),
+        ("assess success --episodes demos --truth progres --out new", ("progres", "progress")),
+        ("data info demos", ("demos", "demos/episodes")),
+        ("data split nothere --into new --parts train:0.9", ("nothere", "no episode store")),
+        ("data split demos/episodes --into new --parts a:0.9 b:0.2", ("0.9", "0.2", "at most 1")),
         ("train --out new --reward.kind grm", ("GRM folder", "robo fit grm")),
         ("evaluate --policy run --task mujoco/Reach --confidence 2", ("confidence", "2", "0.95")),
         ("evaluate --policy run --task mujoco/Reach --seeds 9-3", ("seeds", "9-3", "A-B")),
@@ -426,3 +437,4 @@ def test_settings_out_of_range(
     sentence = refused(*argv.split())
     assert all(word in sentence for word in words), sentence
     assert contents(work) == before
+    assert not (work / "new").exists()

@@ -91,9 +91,12 @@ class Assess:
 
         from robo.assess.report import assess_rewards, chosen
         from robo.commands.assess_page import write_page
+        from robo.commands.score import true_progress
         from robo.data import open_store
 
         episodes = chosen(list(open_store(self.episodes)), self.limit)
+        if self.truth is not None:
+            true_progress(self.truth, episodes)
         console = Console(stderr=True)
         result = assess_rewards(
             self.build(),

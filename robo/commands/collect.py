@@ -94,6 +94,11 @@ def record(config: Collect, on_episode: Callable[[], None] = lambda: None) -> di
     if config.source == "human":
         return _record_human(config, on_episode)
     failures = config._failure_counts()
+    if config.demonstrations < 0 or config.demonstrations + sum(n for _, n in failures) == 0:
+        raise RoboError(
+            f"demonstrations is {config.demonstrations} beside {sum(n for _, n in failures)} "
+            "failures, expected at least one episode to record"
+        )
     usual = 16 if config.task.startswith("mujoco/") else 2
     options: dict[str, Any] = dict(config.options)
     check_options(options)

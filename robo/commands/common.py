@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 import robo
 from robo.errors import RoboError
 from robo.policies.run_folder import RunFolder
-from robo.storage import plain, write_bytes, write_json
+from robo.storage import NO_SPACE, plain, write_bytes, write_json
 
 
 class Command(Protocol):
@@ -104,7 +104,9 @@ def _earlier_config(out: Path, path: Path, command: str) -> bytes | None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         earlier = path.read_bytes() if path.exists() else None
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
         raise RoboError(
             f"--out {out} cannot be used as a run folder ({error.strerror}): name a new folder"
         ) from error

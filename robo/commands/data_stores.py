@@ -97,7 +97,7 @@ class DataSplit:
             RoboError: shares that are no numbers, or above 1 together; a part that exists.
         """
         from robo.data import EpisodeStore
-        from robo.data.maintenance import split
+        from robo.data.maintenance import check_shares, split
 
         shares = {}
         for part in self.parts:
@@ -106,8 +106,9 @@ class DataSplit:
                 shares[name] = float(share)
             except ValueError:
                 raise RoboError(f"part {part!r} is not NAME:SHARE, such as train:0.9") from None
-        targets = {name: EpisodeStore(self.into / name) for name in shares}
         store = EpisodeStore(self.path, mode="r")
+        check_shares(shares)
+        targets = {name: EpisodeStore(self.into / name) for name in shares}
         with progress_bar("split", self.json) as progress:
             parts = split(store, targets, shares, self.seed, progress)
         if not self.json:

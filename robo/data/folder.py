@@ -63,7 +63,10 @@ def parse_schema(where: str, content: bytes) -> int:
 
 
 def no_store(where: str) -> StoreError:
-    """There is none."""
+    """There is none; names the one inside, where ``where`` is the run folder of robo collect."""
+    inside = Path(where) / "episodes"
+    if inside.is_dir():
+        return StoreError(f"there is no episode store at {where}, but at {inside}: name that one")
     return StoreError(
         f"there is no episode store at {where}; record one with robo collect, or "
         "open a folder that holds one"

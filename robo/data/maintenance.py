@@ -154,6 +154,18 @@ def _linked(source: Path, target: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def check_shares(shares: Mapping[str, float]) -> None:
+    """Refuse shares that no episodes can be dealt by.
+
+    Raises:
+        StoreError: where one is not positive, or they are above 1 together.
+    """
+    if min(shares.values(), default=0.0) <= 0 or sum(shares.values()) > 1 + 1e-9:
+        raise StoreError(
+            f"shares {dict(shares)} must be positive and together at most 1: 'train:0.9 test:0.1'"
+        )
+
+
 def split(
     store: EpisodeStore,
     targets: Mapping[str, EpisodeStore],
@@ -175,10 +187,7 @@ def split(
     Raises:
         StoreError: where shares are not positive or above 1 together, or a target is not empty.
     """
-    if min(shares.values(), default=0.0) <= 0 or sum(shares.values()) > 1 + 1e-9:
-        raise StoreError(
-            f"shares {dict(shares)} must be positive and together at most 1: 'train:0.9 test:0.1'"
-        )
+    check_shares(shares)
     for name, target in targets.items():
         if len(target):
             raise StoreError(f"{target.path} ({name}) already holds episodes; name a new folder")

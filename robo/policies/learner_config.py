@@ -55,6 +55,13 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network has."""
+        if min(self.hidden, default=1) < 1:
+            raise RoboError(
+                f"the network's hidden layers are {self.hidden}, expected at least 1 unit in each"
+            )
+        for name in ("initial_std", "temperature"):
+            if not getattr(self, name) > 0:  # NaN is not
+                raise RoboError(f"the network's {name} is {getattr(self, name)}, expected above 0")
         if min(self.chunk, self.depth, self.patch, self.lora) < 1 or self.bins < 0:
             raise RoboError(
                 f"the network's chunk {self.chunk}, depth {self.depth}, patch {self.patch} and "
@@ -146,6 +153,15 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no run can use."""
+        positive = ("learning_rate", "clip_range", "max_gradient_norm", "adam_epsilon")
+        limits = ("target_kl", "value_clip", "clip_range_high")
+        given = [name for name in limits if getattr(self, name) is not None]
+        for name in (*positive, *given):
+            if not getattr(self, name) > 0:  # NaN is not
+                raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected above 0")
+        for name in ("value_coefficient", "entropy_coefficient", "reference_kl"):
+            if not getattr(self, name) >= 0:
+                raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected at least 0")
         for name in ("gamma", "gae_lambda"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected 0 to 1")

@@ -73,3 +73,11 @@ def test_training_that_was_interrupted_counts_all_its_seconds(stages: Any, tmp_p
     own.do("evaluate", slow)
     assert own.seconds["train"] == 1500.0
     assert own.seconds["evaluate"] >= 0.1
+
+
+def test_a_command_that_was_refused_at_once_locks_no_folder(stages: Any, tmp_path: Path) -> None:
+    stages(Config(tmp_path, seed=7))
+    again = stages(Config(tmp_path, seed=8))  # neither a run, nor one with other settings
+    again.do("collect", dict)
+    with pytest.raises(RoboError, match="holds a run"):
+        stages(Config(tmp_path, seed=8))

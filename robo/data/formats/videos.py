@@ -78,6 +78,8 @@ class VideoFolderImport:
                 )
 
     def _episode(self, file: Path, values: dict[str, Any]) -> Episode:
+        if not isinstance(values, dict) or not isinstance(values.get("views"), dict):
+            raise ValueError('expected an object such as {"views": {"front": "one.mp4"}}')
         for name in sorted(set(values) - _FIELDS):
             self.notes.add(f"{name} of {file.name}", "not a field of these labels: left out")
         frames = {role: self._decode(self.path / name) for role, name in values["views"].items()}

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from robo.errors import RoboError
 
 STEP_SECONDS = 0.1
 """Length of one step: the policy acts at 10 Hz, one server tick per step."""
+
+
+def _check_numbers(options: Any) -> None:
+    """Refuse text where a number or a switch is expected: a command line may give either.
+
+    Raises:
+        RoboError: naming the option.
+    """
+    for item in fields(options):
+        value = getattr(options, item.name)
+        kinds = {"int": (Integral,), "float": (Real,), "bool": (bool, np.bool_)}
+        wanted = kinds.get(str(item.type).removesuffix(" | None"))
+        optional = value is None and str(item.type).endswith("None")
+        if wanted is not None and not optional and not isinstance(value, wanted):
+            kind = "true or false" if bool in wanted else "a number"
+            raise RoboError(f"{item.name} is {value!r}, expected {kind}")
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,7 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
+        _check_numbers(self)
         if self.port is not None and not 0 < self.port < 65536:
             raise RoboError(f"port is {self.port}, expected 1 ... 65535, or none to start a server")
         if min(self.start_timeout, self.tick_timeout) <= 0 or self.episodes_per_server < 0:
@@ -134,6 +154,7 @@ class DrivingOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
+        _check_numbers(self)
         if not 0 < self.route_min_length <= self.route_max_length:
             raise RoboError(
                 f"route lengths {self.route_min_length} to {self.route_max_length} m must be "

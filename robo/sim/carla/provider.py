@@ -62,7 +62,8 @@ def _real(id: str, town: str, server: ServerOptions, driving: DrivingOptions) ->
     if driving.vehicles and not server.traffic_manager:
         raise RoboError(
             f"{id} asks for {driving.vehicles} vehicles, which only the TrafficManager drives on a "
-            "CARLA server; add traffic_manager=True, or vehicles=0"
+            "CARLA server; add traffic_manager=True, or vehicles=0 (on a command line "
+            "--options traffic_manager True)"
         )
     supervisor = None
     if server.port is None:
