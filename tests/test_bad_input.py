@@ -410,7 +410,7 @@ def test_file_size_limit_while_filming(work: Path, refused: Refused) -> None:
         ("train --out new --stop-success 2", ("stop_success", "2", "0 to 1")),
         ("train --out new --reward.stride 0", ("stride", "0", "at least 1")),
         ("train --out new --ppo.gamma 1.5", ("gamma", "1.5", "0 to 1")),
-        ("train --out new --ppo.learning-rate -1", ("learning_rate", "-1", "above 0")),
+        ("train --out new --ppo.learning-rate -1", ("learning_rate", "-1", "at least 0")),
         ("train --out new --ppo.clip-range nan", ("clip_range", "nan", "above 0")),
         ("train --out new --ppo.value-coefficient -1", ("value_coefficient", "at least 0")),
         ("train --out new --network.hidden 8 0", ("hidden", "(8, 0)", "at least 1")),

@@ -153,13 +153,14 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no run can use."""
-        positive = ("learning_rate", "clip_range", "max_gradient_norm", "adam_epsilon")
+        positive = ("clip_range", "max_gradient_norm", "adam_epsilon")
         limits = ("target_kl", "value_clip", "clip_range_high")
         given = [name for name in limits if getattr(self, name) is not None]
         for name in (*positive, *given):
             if not getattr(self, name) > 0:  # NaN is not
                 raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected above 0")
-        for name in ("value_coefficient", "entropy_coefficient", "reference_kl"):
+        weights = ("value_coefficient", "entropy_coefficient", "reference_kl")
+        for name in ("learning_rate", *weights):
             if not getattr(self, name) >= 0:
                 raise RoboError(f"PPO's {name} is {getattr(self, name)}, expected at least 0")
         for name in ("gamma", "gae_lambda"):

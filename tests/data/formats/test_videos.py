@@ -63,6 +63,7 @@ def test_what_is_wrong_is_named(tmp_path, make_episode):
     for text, words in (
         ("{", "a.json cannot be used"),
         ('{"success": true}', "views"),
+        ('[{"annotation": "lift"}]', "expected an object"),
         ('{"views": {"front": "none.mp4"}}', "none.mp4"),
     ):
         label.write_text(text)
