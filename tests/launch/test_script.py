@@ -53,11 +53,11 @@ def test_exit_codes_and_the_traceback_that_may_be_asked_for(tmp_path: Path) -> N
 def test_an_interruption_is_no_traceback(tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start("train_mujoco", "--out", str(run), "--total-steps", "10000000")
-    deadline = time.monotonic() + 90
-    while not (run / "metrics.csv").exists() and not list(run.glob("*")):
+    deadline = time.monotonic() + 110
+    # In the middle of training: some libraries swallow an interruption while they are imported.
+    while not any(file.stat().st_size > 1000 for file in run.rglob("events*")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.1)
-    time.sleep(3.0)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

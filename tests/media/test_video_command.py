@@ -154,10 +154,13 @@ def test_launch_script(
     store, grm = map(str, inputs)
     arguments = ["--store", store, "--grm", grm, "--out", str(tmp_path / "videos")]
     monkeypatch.setattr(sys, "argv", [str(LAUNCH), *arguments])
+    monkeypatch.syspath_prepend(str(LAUNCH.parent))  # as python does for a script
     runpy.run_path(str(LAUNCH), run_name="__main__")
     names = sorted(path.name for path in (tmp_path / "videos").iterdir())
     assert names == ["episode_00000_failure.mp4", "episode_00001_success.mp4"]
     assert capsys.readouterr().out.count(".mp4") == 2
     monkeypatch.setattr(sys, "argv", [str(LAUNCH), *arguments, "--episodes", "9"])
-    with pytest.raises(SystemExit, match="holds 3 episodes"):
+    with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(LAUNCH), run_name="__main__")
+    assert stop.value.code == 2
+    assert "holds 3 episodes" in capsys.readouterr().err
