@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +15,8 @@ pytest.importorskip("carla")
 import robo
 from robo.errors import RoboError
 from robo.sim.carla.standin.process import start_process
+from tests.sim.carla.isolated import run_isolated
 
-ROOT = Path(__file__).parents[3]
 SMALL: dict[str, Any] = {
     "vehicles": 4,
     "pedestrians": 2,
@@ -174,21 +170,8 @@ print("ended")
     ],
 )
 def test_with_a_traffic_manager_the_process_lives_or_retires(which: str, said: list[str]):
-    isolated = ["unshare", "-n", "-p", "-f", "--mount-proc", "sh", "-c"]
-    isolated += ['ip link set lo up && exec "$@"', "sh"]
-    if not shutil.which("unshare") or subprocess.run([*isolated, "true"], check=False).returncode:
-        pytest.skip("no leave to make namespaces")
-    done = subprocess.run(
-        [*isolated, sys.executable, "-c", MANAGED.replace("{which}", which)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [*said, "ended"]
-    assert "terminate called" not in done.stderr
+    printed = run_isolated(MANAGED.replace("{which}", which), 180.0, alone=True)
+    assert printed == [*said, "ended"]
 
 
 def test_two_environments_never_drive_in_one_server():

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgpack
 import pytest
 
 from robo.sim.carla.traffic_watch import TrafficWatch
-
-ROOT = Path(__file__).parents[3]
-ISOLATED = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-"""The TrafficManager binds every interface, so it gets a network of its own."""
+from tests.sim.carla.isolated import run_isolated
 
 
 class Listener:
@@ -122,18 +114,8 @@ with start_process("Grid", seed=1) as server:
 @pytest.mark.slow
 def test_the_real_manager_takes_the_message_and_goes_on() -> None:
     pytest.importorskip("carla")
-    if not shutil.which("unshare") or subprocess.run([*ISOLATED, "true"], check=False).returncode:
-        pytest.skip("no leave to make a network namespace")
-    done = subprocess.run(
-        [*ISOLATED, sys.executable, "-c", REAL],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    _, woken, _, far, _, watched = done.stdout.splitlines()[-1].split()
+    printed = run_isolated(REAL)
+    _, woken, _, far, _, watched = printed[-1].split()
     assert int(woken) >= 1
     assert float(far) > 5.0
     assert watched == "False"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +12,7 @@ pytest.importorskip("carla", reason="the CARLA client is not installed")
 
 from robo.sim.carla.standin import layouts
 from robo.sim.carla.standin.process import start_process
+from tests.sim.carla.isolated import run_isolated
 from tests.sim.carla.standin.raw_client import Raw, read_state, subscribe
 
 ROOT = Path(__file__).parents[4]
@@ -158,20 +157,8 @@ with start_process("Grid") as server:
 
 @pytest.mark.slow
 def test_the_clients_traffic_manager_drives_and_stops_at_red() -> None:
-    # It binds every interface, so it gets a network of its own.
-    isolated = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-    if not shutil.which("unshare") or subprocess.run([*isolated, "true"], check=False).returncode:
-        pytest.skip("no leave to make a network namespace")
-    done = subprocess.run(
-        [*isolated, sys.executable, "-c", TRAFFIC_RUN],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    _, moved, _, waited, _, stuck = done.stdout.splitlines()[-1].split()
+    printed = run_isolated(TRAFFIC_RUN)
+    _, moved, _, waited, _, stuck = printed[-1].split()
     assert float(moved) > 50.0
     assert int(waited) > 0
     assert int(stuck) == 0
