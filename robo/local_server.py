@@ -7,6 +7,7 @@ every request needs the token. Whatever changes something is a POST, and always 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import secrets
@@ -24,6 +25,13 @@ from robo.errors import RoboError
 
 LARGEST_REQUEST = 1_000_000
 """Bytes of a request's body, where a server does not say otherwise."""
+CONNECTIONS = 128
+"""Connections that a server holds at a time, where it does not say otherwise."""
+BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
+"""What a connection too many is told."""
 DRAIN_BYTES, DRAIN_SECONDS = 64_000_000, 5.0
 """How much of a refused body is read and thrown away, so that its sender gets the answer."""
 POLICY = (
@@ -84,6 +92,50 @@ def text_response(text: str, code: int) -> Response:
     return Response(text.encode(), "text/plain; charset=utf-8", code)
 
 
+class BoundedServer(ThreadingHTTPServer):
+    """A thread per connection, up to a number of them; further ones are told to come back.
+
+    A client that opens connections and says nothing costs a thread each until it times out.
+    """
+
+    daemon_threads = True
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        handler: type[BaseHTTPRequestHandler],
+        connections: int = CONNECTIONS,
+    ) -> None:
+        """Listen at ``address`` (host, port), with at most so many connections at a time.
+
+        Raises:
+            OSError: where it cannot.
+        """
+        self._room = threading.BoundedSemaphore(connections)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for the connection, or a refusal."""
+        if not self._room.acquire(blocking=False):
+            with contextlib.suppress(OSError):
+                request.settimeout(1.0)
+                request.sendall(BUSY)
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """The connection's thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+
 Handler = Callable[[Request], Response | None]
 """Answers a request, or returns None where the path is not its own."""
 
@@ -117,13 +169,12 @@ class LocalServer:
         self.loopback = is_loopback(host)
         handler = type("BoundHandler", (_Handler,), {"server_": self})
         try:
-            self._server = ThreadingHTTPServer((host, port), handler)
+            self._server = BoundedServer((host, port), handler)
         except OSError as error:
             raise ServerError(
                 f"cannot serve on {host} port {port} ({error.strerror or error}): give another one "
                 "by --host and --port"
             ) from error
-        self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from robo.errors import RoboError
-from robo.local_server import LocalServer, Request, Response, ServerError, is_loopback
+from robo.local_server import (
+    BoundedServer,
+    LocalServer,
+    Request,
+    Response,
+    ServerError,
+    is_loopback,
+)
 from robo.local_server import json_response as answer
 
 
@@ -85,3 +94,26 @@ def test_a_taken_port_is_one_sentence(server: LocalServer) -> None:
     with pytest.raises(ServerError, match=f"port {server.port}"):
         LocalServer(get, port=server.port)
     assert is_loopback("::1") and is_loopback("localhost") and not is_loopback("0.0.0.0")
+
+
+def test_a_connection_too_many_is_told_to_come_back_and_gets_in_once_there_is_room(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = BoundedServer.__init__
+    monkeypatch.setattr(BoundedServer, "__init__", lambda s, a, h: room(s, a, h, connections=2))
+    small = LocalServer(get)
+    silent = [socket.create_connection(("127.0.0.1", small.port)) for _ in range(2)]
+    try:
+        ask(server, "GET", "/")  # another server's room is its own
+        status, headers, _ = ask(small, "GET", "/")
+        assert status == 503 and headers["Retry-After"] == "1"
+        for one in silent:
+            one.close()
+        until = time.monotonic() + 10
+        while ask(small, "GET", "/")[0] == 503 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert ask(small, "GET", "/?a=1")[0] == 200
+    finally:
+        for one in silent:
+            one.close()
+        small.close()

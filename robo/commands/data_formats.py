@@ -60,19 +60,22 @@ class DataImport:
             RoboError: where ``views`` names no camera role or no view.
             StoreError: where the source is of no known format, damaged, or does not fit the store.
         """
-        from itertools import islice
+        from itertools import chain, islice
 
         from robo.data import EpisodeStore
         from robo.data.formats.common import with_roles
 
         views = _roles(self.views)
         source = self._opened()
-        store = EpisodeStore(self.to, images=self.images)
         count = min(len(source), self.limit or len(source))
+        episodes = (with_roles(found, views, source.notes) for found in islice(source, count))
+        # A source that cannot be read leaves no empty store behind.
+        first = list(islice(episodes, 1))
+        store = EpisodeStore(self.to, images=self.images)
         appended = 0
         with progress_bar("import", self.json) as progress:
-            for episode in islice(source, count):
-                store.append(with_roles(episode, views, source.notes))
+            for episode in chain(first, episodes):
+                store.append(episode)
                 appended += 1
                 progress(appended, count)
         notes = source.notes.list()

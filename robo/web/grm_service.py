@@ -14,11 +14,11 @@ import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from robo.errors import RoboError
-from robo.local_server import drain, is_loopback
+from robo.local_server import CONNECTIONS, BoundedServer, drain, is_loopback
 from robo.rewards.grm.backbone import Backbone
 from robo.rewards.grm.score_text import format_score
 from robo.web.grm_batching import Batcher, ServiceConfig, answerer
@@ -53,14 +53,16 @@ class GRMService:
         self.token = token
         handler = type("Handler", (_Handler,), {"service": self})
         try:
-            self._server = ThreadingHTTPServer((self.config.host, self.config.port), handler)
+            # A connection asks one thing at a time: those that may wait, and some to be refused.
+            self._server = BoundedServer(
+                (self.config.host, self.config.port), handler, self.config.queue + CONNECTIONS
+            )
         except OSError as error:
             raise RoboError(
                 f"the reward service cannot bind {self.config.host}:{self.config.port} "
                 f"({error.strerror}): give another --port or --host"
             ) from error
         self.batcher = Batcher(answerer(backbone), self.config)
-        self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True

@@ -110,3 +110,4 @@ def test_imported_views_get_the_roles_that_rewards_ask_for(tmp_path):
             DataImport(source, str(tmp_path / "other"), views=(wrong,), json=True).run()
     with pytest.raises(StoreError, match=r"no camera view left to be front; there are .'top'."):
         DataImport(source, str(tmp_path / "other"), views=("front=left",), json=True).run()
+    assert not (tmp_path / "other").exists()  # no empty store where nothing could be imported
