@@ -20,6 +20,18 @@ from robo.sim.contract import StateNotSupportedError, VectorEnvironment
 
 FIRST_SEED = 1_000_000
 """Initial states of training are drawn from seeds from here on: evaluations use lower ones."""
+EVALUATION_SEED = 5000
+"""Evaluations use seeds from here on (selection from 9000 on) unless they are told others."""
+
+
+def first_seed(seed: int, environments: int) -> int:
+    """The seed of environment 0 in a run's first reset; the next ones' follow.
+
+    It is the run's own, or one from ``FIRST_SEED`` on where those of the environments would be
+    among the seeds that evaluations use.
+    """
+    apart = seed + environments <= EVALUATION_SEED or seed >= FIRST_SEED
+    return seed if apart else FIRST_SEED + seed
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class Collector:
             env: N environments.
             actor_critic: acts; it is not changed.
             steps: T.
-            seed: environment i of the global list is reset with ``seed + i``.
+            seed: environment i of the global list is reset with :func:`first_seed` + i.
             camera: what the reward asks for; None renders nothing.
             shard: which environments of the global list ``env`` holds; None: all there are.
 
@@ -116,7 +128,7 @@ class Collector:
     def begin(self) -> RolloutRecord:
         """The record of a new rollout; the first one resets the environments."""
         if self._observation is None:
-            self._observation = self._reset(self.seed)
+            self._observation = self._reset(first_seed(self.seed, self.shard.total))
         self.finished = []
         self.noise.begin(self.rollouts)
         self.rollouts += 1

@@ -52,7 +52,7 @@ from robo.policies.selection import rank_of, selection_score, share_of_seeds
 from robo.policies.threads import set_threads, torch_threads
 from robo.policies.train_config import NOT_COMPARED, TrainConfig, check_parts
 from robo.rewards.base import Reward
-from robo.rewards.learned import restore_learned
+from robo.rewards.learned import counts_of, restore_learned
 from robo.rollout import RewardTerms, Rollout
 from robo.sim.contract import VectorEnvironment
 from robo.storage import plain
@@ -231,7 +231,7 @@ class Trainer:
             **report.rewards,
             **{f"ppo/{name}": value for name, value in learned.items()},
             **{f"time/{part}": value for part, value in report.seconds.items()},
-            **{f"reward_model/{name}": n for name, n in self._reward_counts().items()},
+            **{f"reward_model/{name}": n for name, n in counts_of(self.reward).items()},
             **spread,
             "time/steps_per_second": report.steps / (updated - start),
         }
@@ -360,10 +360,6 @@ class Trainer:
         whole = (tuple(e) for e in state["recent"] if len(e) == len(EPISODE_NUMBERS))
         self.recent = deque(whole, maxlen=RECENT)
 
-    def _reward_counts(self) -> dict[str, int]:
-        """What the reward counts of itself since the run began: rows scored, invalid answers."""
-        return dict(getattr(self.reward, "counts", {}))
-
     def close(self) -> None:
         """Close the environments."""
         self.pipeline.close()
@@ -392,7 +388,7 @@ class Trainer:
             "stopped_early": self.stopped,
             "timeout": self.config.ppo.timeout,
             "gamma": self.config.ppo.gamma,
-            "reward_counts": self._reward_counts(),
+            "reward_counts": counts_of(self.reward),
             "policy": str(self.folder.best if self.best is not None else self.folder.policy),
         }
 

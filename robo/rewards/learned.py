@@ -7,6 +7,7 @@ what was learned: the weights of a refreshed model, the references, the centre.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Protocol, runtime_checkable
 
 from robo.errors import RoboError
@@ -38,6 +39,32 @@ def parts_of(reward: Any) -> list[Any]:
             members = list(inner.values()) if isinstance(inner, dict) else [inner]
             found += [m for m in members if m is not None and not any(m is f for f in found)]
     return found
+
+
+def counts_of(reward: Any) -> dict[str, int]:
+    """What a reward counts of itself since the run began: rows scored, invalid answers.
+
+    One that counts tells of its parts, too; of one that does not, the parts are added up.
+    """
+    return dict(_counts(reward, set()))
+
+
+def _counts(reward: Any, seen: set[int]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    if id(reward) in seen:
+        return total
+    seen.add(id(reward))
+    own = getattr(reward, "counts", None)
+    if own is not None:
+        total.update(own)
+        seen.update(id(part) for part in parts_of(reward))
+        return total
+    for name in PARTS:
+        inner = getattr(reward, name, None)
+        for part in list(inner.values()) if isinstance(inner, dict) else [inner]:
+            if part is not None:
+                total.update(_counts(part, seen))
+    return total
 
 
 def hand_over(trained: Reward, other: Reward) -> None:

@@ -268,12 +268,14 @@ class SRPOReward:
     # ------------------------------------------------------------------ exact resume
 
     def learned(self) -> dict[str, Any]:
-        """Copies of the bank's successes."""
-        return {"bank": {task: rows.clone() for task, rows in self.bank.kept.items()}}
+        """Copies of the bank's successes, and the counts."""
+        bank = {task: rows.clone() for task, rows in self.bank.kept.items()}
+        return {"bank": bank, "counts": dict(self.counts)}
 
     def take_learned(self, learned: dict[str, Any]) -> None:
         """Judge by the successes of :meth:`learned` where a batch has none."""
         self.bank.kept = dict(learned["bank"])
+        self.counts = Counter(learned["counts"])
 
     def state_dict(self) -> dict[str, Any]:
         """The bank, the frames of open episodes, and the counts."""

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 
 from robo.errors import RoboError
 from robo.policies.actor_critic import ActorCritic
-from robo.policies.collector import FIRST_SEED, Collector
+from robo.policies.collector import FIRST_SEED, Collector, first_seed
 from robo.policies.distributed import Shard
 from robo.rollout import CameraSchedule, EpisodeInfo, Rollout
 from robo.sim.contract import FrameRows, VectorEnvironment
@@ -288,6 +288,18 @@ def test_fresh_episodes_begin_from_no_seed_that_an_evaluation_uses():
     assert all(FIRST_SEED <= seed < 2**31 - ENVS for seed in begun)
     # Owners continue each other's seeds, and another checkpoint has others.
     assert begun[1] - begun[0] == begun[3] - begun[2] == ENVS and begun[0] != begun[2]
+
+
+@pytest.mark.parametrize("seed", [0, 3, 4994, 4995, 5000, 9050, 999_999, FIRST_SEED, 2**30])
+def test_a_run_begins_on_no_seed_that_an_evaluation_uses(seed):
+    first = first_seed(seed, 6)
+    used = range(first, first + 6)
+    assert used.stop <= 5000 or used.start >= FIRST_SEED
+    assert first == (seed if seed <= 4994 or seed >= FIRST_SEED else FIRST_SEED + seed)
+    collector = make(3)
+    collector.seed = seed
+    collector.collect()
+    assert collector.env.seeds == [first_seed(seed, ENVS)]
 
 
 def test_a_nan_action_is_refused():

@@ -277,6 +277,7 @@ def test_references_inside_others_are_restored_without_open_episodes() -> None:
     restore_learned(PotentialReward(gold, SignalPotential()), state)  # type: ignore[arg-type]
     assert torch.equal(gold.bank.kept["mujoco/Reach"], trained.bank.kept["mujoco/Reach"])
     assert gold.state_dict()["open"] is None
+    assert gold.counts == trained.counts and gold.counts["judged"] == 1
 
 
 @pytest.mark.filterwarnings("ignore:resuming from fresh episodes")

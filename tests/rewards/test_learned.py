@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from robo.errors import RoboError
-from robo.rewards.learned import Learns, hand_over, parts_of
+from robo.rewards.learned import Learns, counts_of, hand_over, parts_of
 from robo.rewards.potential import ProgressDifferenceReward, SignalPotential
 from robo.rewards.robust.clip_delta import DeltaReward
 from robo.rewards.robust.squash import SquashedReward
@@ -53,3 +53,12 @@ def test_a_centre_is_handed_over_inside_a_wrapper_but_no_open_episode():
 def test_rewards_of_other_settings_are_refused():
     with pytest.raises(RoboError, match="SuccessReward, the other SquashedReward of Given"):
         hand_over(SuccessReward(), SquashedReward(Given()))
+
+
+def test_counts_of_what_a_reward_is_made_of_are_told_once():
+    judge = srpo()
+    assert counts_of(SuccessReward()) == {}
+    shaped = ProgressDifferenceReward(judge, SignalPotential("progress"))
+    judge(rollout([6, 3], [False, False]))
+    assert counts_of(shaped) == counts_of(judge) == dict(judge.counts)
+    assert counts_of(DeltaReward(shaped, outcome=judge))["judged"] == 1
