@@ -7,6 +7,7 @@ maximum likelihood of the policy's own distribution with its standard deviation 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -48,6 +49,9 @@ class BehaviourCloningConfig:
     """Of continuous actions afterwards: as it was, or that of the fit's errors."""
     minimum_std: float = 0.05
     """Lower bound of the residual standard deviation, in action units."""
+    maximum_std: float = math.inf
+    """Upper bound of it: errors of a fit to few demonstrations say little about how far from its
+    mean a policy may act and still succeed."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
@@ -59,6 +63,10 @@ class BehaviourCloningConfig:
             )
         if self.learning_rate <= 0 or self.minimum_std <= 0:
             raise ValueError("learning_rate and minimum_std must be above 0")
+        if not self.maximum_std >= self.minimum_std:
+            raise ValueError(
+                f"maximum_std {self.maximum_std} must be at least minimum_std {self.minimum_std}"
+            )
 
 
 def clone(
@@ -108,7 +116,7 @@ def clone(
     if config.standard_deviation == "residual" and actor_critic.log_std is not None:
         with torch.no_grad():
             error = _output(actor_critic, validation[0]) - validation[1]
-            std = error.square().mean(0).sqrt().clamp(min=config.minimum_std)
+            std = error.square().mean(0).sqrt().clamp(config.minimum_std, config.maximum_std)
             actor_critic.log_std.copy_(std.log())
     return {
         "episodes": float(len(pairs)),

@@ -46,6 +46,10 @@ class GroupSettings:
     """References of a task without a success in the batch."""
     std: float = 0.2
     """Least standard deviation of the cloned policy's actions when groups begin to explore."""
+    maximum_std: float = 0.2
+    """Most of it, where it is above std. The errors of a fit to few demonstrations can be 0.6 of
+    actions in [-1, 1]: with noise that large a policy that succeeds in half of its attempts does
+    in one of twelve, and what improves is the noisy policy, while its mean gets worse."""
 
     def reward(self, encoder: str, demonstrations: Path, camera: CameraSchedule) -> RewardConfig:
         """The reward that goes with these settings.

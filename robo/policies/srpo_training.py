@@ -45,7 +45,9 @@ def clone_for_groups(
     fit = cloning or BehaviourCloningConfig(epochs=600, patience=60)
     policy = make_policy(env.single_observation_space, env.single_action_space, network, seed=seed)
     with EpisodeStore(store, mode="r") as episodes:
-        found = clone(episodes, policy, replace(fit, minimum_std=settings.std), seed)
+        most = max(settings.std, settings.maximum_std)
+        exploring = replace(fit, minimum_std=settings.std, maximum_std=most)
+        found = clone(episodes, policy, exploring, seed)
     policy.save(out)
     return {"policy": str(out), **found}
 

@@ -66,6 +66,18 @@ def test_continuous_actor_is_recovered() -> None:
     assert all(torch.equal(a, b) for a, b in zip(critic, policy.critic.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(("least", "most"), [(0.05, 0.06), (0.5, 0.7), (0.2, 0.2)])
+def test_the_standard_deviation_stays_within_its_bounds(least: float, most: float) -> None:
+    policy = ActorCritic(OBSERVATION, BOX, NetworkConfig((8,)), seed=0)
+    config = BehaviourCloningConfig(epochs=2, minimum_std=least, maximum_std=most)
+    clone(demonstrations(continuous, 4), policy, config)
+    assert policy.log_std is not None
+    std = policy.log_std.detach().exp()
+    assert bool((std >= least - 1e-6).all()) and bool((std <= most + 1e-6).all())
+    with pytest.raises(ValueError, match="at least minimum_std"):
+        BehaviourCloningConfig(minimum_std=0.3, maximum_std=0.2)
+
+
 def test_discrete_actor_is_recovered() -> None:
     policy = ActorCritic(OBSERVATION, CHOICE, NetworkConfig((32,)), seed=0)
     episodes = demonstrations(discrete)
