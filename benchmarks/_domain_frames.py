@@ -22,12 +22,27 @@ DRIVING: dict[str, float] = {
 LIFT_FAILURES = ("beside", "closed", "open", "above", "drop", "hover", "knock", "wander")
 
 
-def frame_run(name: str, task: str, episodes: int, seed: int) -> Run:
-    """A run that records episodes with frames and signals."""
+def frame_run(name: str, task: str, episodes: int, seed: int, lanes: int = 0) -> Run:
+    """A run that records episodes with frames and signals; ``lanes``: of a grid of its own."""
     settings: dict[str, Any] = {"what": "frames", "task": task, "episodes": episodes, "seed": seed}
+    if lanes:
+        settings["lanes"] = lanes
     if not task.startswith("mujoco/"):
         settings |= DRIVING
     return Run(f"frames-{name}", settings)
+
+
+def driving_runs(episodes: int) -> list[Run]:
+    """Recordings that a domain model of driving is fitted on.
+
+    Streets of one and of two lanes each way: lane markings and cars beside one's own are
+    otherwise taken for cars in the way in a town that has them.
+    """
+    return [
+        frame_run("grid", "carla-standin/Grid", episodes, 0),
+        frame_run("junctions", "carla-standin/Junctions", episodes, 1000),
+        frame_run("avenues", "carla-standin/Grid", episodes, 4000, lanes=2),
+    ]
 
 
 def fit_run(captions: str, frames: tuple[str, ...], **settings: Any) -> Run:
@@ -97,6 +112,7 @@ def _record(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
             blind=settings["blind"],
             size=settings["size"],
             stride=settings["stride"],
+            lanes=settings.get("lanes", 0),
             options={name: settings[name] for name in ("vehicles", "time_limit")},
             out=folder,
         )

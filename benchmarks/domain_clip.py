@@ -1,9 +1,10 @@
 """Does a small image-text model of a domain tell a goal from its opposite, in unread wording?
 
-Frames of two stand-in towns (Grid, Junctions) and of `mujoco/Lift` are captioned from privileged
-state, and one model per domain is fitted. It is judged on frames of other episodes, in sentences
-that it was not trained on: clear road against imminent collision in a town that it knows (Grid)
-and in one that it does not (Multilane); a held cube against one on the table.
+Frames of three stand-in towns (Grid, Junctions, and a grid of streets with two lanes each way) and
+of `mujoco/Lift` are captioned from privileged state, and one model per domain is fitted. It is
+judged on frames of other episodes, in sentences that it was not trained on: clear road against
+imminent collision in a town that it knows (Grid) and in one that it does not (Multilane); a held
+cube against one on the table.
 
     python benchmarks/domain_clip.py --out benchmarks/results/domain_clip.json
 
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from _domain_frames import EPISODES, ITERATIONS, fit_run, frame_run, made
+from _domain_frames import EPISODES, ITERATIONS, driving_runs, fit_run, frame_run, made
 from _study import Study, machine, minutes_left, one_thread, publish
 
 WANTED = 0.95
@@ -105,9 +106,9 @@ def main(options: Options) -> None:
     """Record, fit, judge; the last line printed is one JSON object."""
     one_thread()
     study, count, test = Study(options.work), options.episodes, options.test_episodes
+    driving = driving_runs(count)
     frames = [
-        frame_run("grid", "carla-standin/Grid", count, 0),
-        frame_run("junctions", "carla-standin/Junctions", count, 1000),
+        *driving,
         frame_run("lift", "mujoco/Lift", options.lift_episodes, 0),
         frame_run("grid_test", "carla-standin/Grid", test, 2000),
         frame_run("multilane_test", "carla-standin/Multilane", test, 3000),
@@ -119,7 +120,7 @@ def main(options: Options) -> None:
         "seed": options.seed,
     }
     fits = [
-        fit_run("driving", ("frames-grid", "frames-junctions"), episodes=count, **settings),
+        fit_run("driving", tuple(run.name for run in driving), episodes=count, **settings),
         fit_run("lifting", ("frames-lift",), episodes=options.lift_episodes, **settings),
     ]
     began = time.monotonic()

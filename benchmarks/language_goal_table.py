@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from _domain_frames import EPISODES, ITERATIONS, fit_run, frame_run, made
+from _domain_frames import EPISODES, ITERATIONS, driving_runs, fit_run, made
 from _study import Run, Study, execute, machine, minutes_left, one_thread, publish
 
 NAMES = {
@@ -181,10 +181,7 @@ def main(options: Options) -> None:
     """Fit the model, train all; the last line printed is one JSON object."""
     one_thread()
     study = Study(options.work)
-    frames = [
-        frame_run("grid", "carla-standin/Grid", options.episodes, 0),
-        frame_run("junctions", "carla-standin/Junctions", options.episodes, 1000),
-    ]
+    frames = driving_runs(options.episodes)
     settings = {"iterations": options.iterations, "fit_minutes": None, "seed": 0}
     fit = fit_run("driving", tuple(run.name for run in frames), **settings)
     began = time.monotonic()

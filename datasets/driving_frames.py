@@ -21,6 +21,8 @@ class Config:
 
     task: str = "carla-standin/Grid"
     """Driving task."""
+    lanes: int = 0
+    """Lanes each way (1 or 2) of a grid of streets to drive in, in place of the task's town."""
     episodes: int = 120
     """Episodes to record."""
     seed: int = 0
@@ -69,6 +71,8 @@ def record(config: Config) -> dict[str, Any]:
         "end_on_infraction": False,
     }
     options = {**usual, **OPTIONS, **config.options}
+    if config.lanes:
+        options["opendrive"] = str(_grid(config.lanes, config.out))
     camera = CameraSchedule((config.view,), config.size, config.size, config.stride)
     driver = RouteFollower(DriverStyle(slowest=4.0, fastest=9.0, blind=config.blind), config.seed)
     seeds = range(config.seed, config.seed + config.episodes)
@@ -86,6 +90,17 @@ def record(config: Config) -> dict[str, Any]:
     finally:
         env.close()
     return counts
+
+
+def _grid(lanes: int, folder: Path) -> Path:
+    """A town file of the grid with so many lanes each way."""
+    from robo.sim.carla.standin.towns.plans import grid
+
+    path = folder / f"Grid{lanes}.xodr"
+    text = grid(lanes=lanes)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
 
 
 if __name__ == "__main__":

@@ -121,7 +121,9 @@ def test_driving_frames(tmp_path: Path) -> None:
     frames = recipe("driving_frames")
     options = {"time_limit": 2.0, "vehicles": 1, "pedestrians": 0}
     frames.main(
-        frames.Config(episodes=1, size=16, stride=20, num_envs=1, options=options, out=tmp_path)
+        frames.Config(
+            lanes=2, episodes=1, size=16, stride=20, num_envs=1, options=options, out=tmp_path
+        )
     )
     card = card_in(tmp_path, "driving_frames")
     assert card["episodes"] == 1 and card["frames"] > 0 and card["collisions"] in (0, 1)

@@ -13,16 +13,19 @@ pytest.importorskip("scenariogeneration")
 
 from robo.errors import RoboError  # noqa: E402
 from robo.sim.carla.standin.towns import TOWNS, town  # noqa: E402
+from robo.sim.carla.standin.towns.plans import grid  # noqa: E402
 
 DRIVING = carla.LaneType.Driving
 NAMES = sorted(TOWNS)
-JUNCTIONS = {"Grid": 21, "Junctions": 12, "Multilane": 9}
+PLANS = [*NAMES, "Grid2"]
+"""The towns, and the grid with two lanes each way."""
+JUNCTIONS = {"Grid": 21, "Grid2": 21, "Junctions": 12, "Multilane": 9}
 
 
 @cache
 def parsed(name: str) -> Any:
     """The town as a map of the unmodified client."""
-    return carla.Map(name, town(name))
+    return carla.Map(name, grid(lanes=2) if name == "Grid2" else town(name))
 
 
 @cache
@@ -70,7 +73,7 @@ def test_unknown_town_is_one_clear_sentence() -> None:
         town("Atlantis")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLANS)
 def test_every_lane_reaches_every_other(name: str) -> None:
     graph = lane_graph(name)
     backward: dict[Any, set[Any]] = {node: set() for node in graph}
@@ -82,7 +85,7 @@ def test_every_lane_reaches_every_other(name: str) -> None:
     assert reach(backward, root) == set(graph)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLANS)
 def test_lane_centres_are_continuous(name: str) -> None:
     for waypoint in waypoints(name):
         following = waypoint.next(0.5)
@@ -94,7 +97,7 @@ def test_lane_centres_are_continuous(name: str) -> None:
             assert abs((turn + 180.0) % 360.0 - 180.0) < 10.0, (lane(waypoint), lane(after))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLANS)
 def test_junctions_and_turns(name: str) -> None:
     junctions = {w.junction_id: w.get_junction() for w in waypoints(name) if w.is_junction}
     assert len(junctions) == JUNCTIONS[name]
@@ -109,7 +112,7 @@ def test_junctions_and_turns(name: str) -> None:
     assert min(turns[-1], turns[0], turns[1]) >= 3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLANS)
 def test_traffic_keeps_right_beside_sidewalks_and_marks(name: str) -> None:
     for waypoint in waypoints(name)[::25]:
         if waypoint.is_junction:
@@ -126,7 +129,7 @@ def test_traffic_keeps_right_beside_sidewalks_and_marks(name: str) -> None:
         assert outward.lane_type == carla.LaneType.Sidewalk
 
 
-@pytest.mark.parametrize("name", ["Grid", "Multilane"])
+@pytest.mark.parametrize("name", ["Grid", "Grid2", "Multilane"])
 def test_every_way_into_a_crossing_has_its_own_light(name: str) -> None:
     lights: Counter[str] = Counter()
     for start, end in parsed(name).get_topology():
@@ -140,7 +143,7 @@ def test_every_way_into_a_crossing_has_its_own_light(name: str) -> None:
             offset = mark.transform.location - end.transform.location
             assert 1.5 < offset.dot(end.transform.get_right_vector()) < 12.0
             assert abs(offset.dot(end.transform.get_forward_vector())) < 1.0
-    assert len(lights) == {"Grid": 72, "Multilane": 28}[name]
+    assert len(lights) == {"Grid": 72, "Grid2": 72, "Multilane": 28}[name]
 
 
 def test_controllers_hold_every_light_once() -> None:
@@ -161,7 +164,7 @@ def test_signs_govern_the_minor_roads() -> None:
     assert all(mark.waypoint.next(2.0)[0].is_junction for mark in stops)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLANS)
 def test_speed_limits_and_crosswalks(name: str) -> None:
     limits = parsed(name).get_all_landmarks_of_type("274")
     assert len(limits) >= 28
@@ -171,6 +174,14 @@ def test_speed_limits_and_crosswalks(name: str) -> None:
     assert len(corners) % 5 == 0
     for first, last in zip(corners[::5], corners[4::5], strict=True):
         assert first.distance(last) < 1e-3
+
+
+def test_a_grid_has_one_or_two_lanes_each_way() -> None:
+    assert grid(lanes=1) == town("Grid")
+    lanes = {point.lane_id for point in waypoints("Grid2") if not point.is_junction}
+    assert lanes == {-2, -1, 1, 2}
+    with pytest.raises(RoboError, match="1 or 2 lanes each way, not 3"):
+        grid(lanes=3)
 
 
 def test_lane_changes_are_allowed_between_lanes_only() -> None:
@@ -183,7 +194,7 @@ def test_lane_changes_are_allowed_between_lanes_only() -> None:
     assert set(changes.values()) == {carla.LaneChange.Right}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLANS)
 def test_long_routes_exist_from_everywhere(name: str) -> None:
     """Following any branch for a kilometre never meets a dead end."""
     for waypoint in waypoints(name)[::400]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from robo.errors import RoboError
 from robo.sim.carla.standin.towns.builder import Arm, TownBuilder
 from robo.sim.carla.standin.towns.curves import Pose, Segment, arc, join
 from robo.sim.carla.standin.towns.profiles import Profile
@@ -18,18 +19,25 @@ REACH = LEAD + TURN_RADIUS
 """Metres from the middle of a crossing of two-lane roads to its stop lines."""
 
 
-def grid(blocks: int = 4, pitch: float = 80.0, speed: float = 40.0) -> str:
-    """Square blocks of two-lane streets; every crossing and T-junction has lights.
+def grid(blocks: int = 4, pitch: float = 80.0, speed: float = 40.0, lanes: int = 1) -> str:
+    """Square blocks of streets; every crossing and T-junction has lights.
 
     Args:
         blocks: blocks per side.
         pitch: distance between streets in metres.
         speed: limit in km/h.
+        lanes: lanes each way, 1 or 2.
 
     Returns:
         OpenDRIVE text.
+
+    Raises:
+        RoboError: more lanes than the corners have room for.
     """
-    town, street = TownBuilder("Grid"), Profile()
+    if lanes not in (1, 2):
+        raise RoboError(f"streets of a grid have 1 or 2 lanes each way, not {lanes}")
+    town, street = TownBuilder("Grid"), Profile(forward=lanes, backward=lanes)
+    reach = REACH + street.inner_edge(lanes - 1)
     half = blocks * pitch / 2.0
     # Road ends that meet at each crossing, by direction in which the road leaves it.
     arms: dict[tuple[int, int], dict[float, Arm]] = {}
@@ -47,12 +55,12 @@ def grid(blocks: int = 4, pitch: float = 80.0, speed: float = 40.0) -> str:
                 there = (column + step[0], row + step[1])
                 if max(there) > blocks or corner(column, row) or corner(*there):
                     continue
-                start = Pose(x, y, heading).ahead(REACH)
-                road = town.road(start, [Segment(pitch - 2 * REACH)], street, speed)
+                start = Pose(x, y, heading).ahead(reach)
+                road = town.road(start, [Segment(pitch - 2 * reach)], street, speed)
                 leave(column, row, heading, road, at_end=False)
                 leave(*there, heading + math.pi, road, at_end=True)
     radius = 25.0
-    straight = Segment(pitch - REACH - radius)
+    straight = Segment(pitch - reach - radius)
     last = blocks
     for (column, row), heading, there in (
         ((last - 1, 0), EAST, (last, 1)),
@@ -62,7 +70,7 @@ def grid(blocks: int = 4, pitch: float = 80.0, speed: float = 40.0) -> str:
     ):
         x, y = column * pitch - half, row * pitch - half
         bend = [straight, arc(radius, math.pi / 2), straight]
-        road = town.road(Pose(x, y, heading).ahead(REACH), bend, street, speed)
+        road = town.road(Pose(x, y, heading).ahead(reach), bend, street, speed)
         leave(column, row, heading, road, at_end=False)
         leave(*there, heading - math.pi / 2, road, at_end=True)
     for crossing in sorted(arms):
