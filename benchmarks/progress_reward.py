@@ -53,12 +53,14 @@ class Options:
     """Measured successes per task."""
     failures: int = 36
     """Measured failures per task."""
-    references: int = 40
+    references: int = 120
     """Demonstrations per task that are references, and that encoders are fitted on."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of the fitted encoders."""
     iterations: int = 300
     """Training steps of the compact video encoder."""
+    order: float = 3.0
+    """Weight of the order in embeddings of "video"; "unordered" is the same encoder without."""
     windows: int = 12
     """Growing videos per episode."""
     image: str | None = None
@@ -144,8 +146,9 @@ def make_encoder(settings: dict[str, Any], episodes: list[Episode]) -> VideoEnco
             encoder = CompactVideoEncoder(CompactVideoNetwork(shape), settings["device"])
         encoder.standardise([episode.frames for episode in episodes])
         return encoder
-    if kind == "video":
+    if kind in ("unordered", "video"):
         config = FitVideoConfig(
+            order=settings["order"] if kind == "video" else 0.0,
             iterations=settings["iterations"],
             seed=settings["seed"],
             network=shape,
@@ -258,6 +261,7 @@ def main(options: Options) -> None:
                     "seed": seed,
                     "stores": str(options.work / recording.name),
                     "iterations": options.iterations,
+                    "order": options.order,
                     "windows": options.windows,
                     "device": options.device,
                     **sizes,
@@ -276,6 +280,7 @@ def encoders(options: Options) -> list[tuple[str, str | None, tuple[int, ...]]]:
         ("pixels", None, (0,)),
         ("image", options.image, (0,)),
         ("untrained", None, options.seeds),
+        ("unordered", None, options.seeds),
         ("video", None, options.seeds),
     ]
     if options.vjepa2 is not None:
@@ -311,6 +316,8 @@ def summary(options: Options, study: Study, runs: list[Run], failed: list[Run]) 
         "failures": options.failures * len(TASKS),
         "image_encoder": options.image or "small open_clip tower, random weights",
         "references": "held out",
+        "references_per_task": options.references,
+        "order": options.order,
         "shortest": SHORTEST,
         "target": TARGET,
         "target_met": not unfinished

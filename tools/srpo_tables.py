@@ -13,6 +13,7 @@ ENCODERS = {
     "pixels": "pixel distance",
     "image": "image encoder",
     "untrained": "compact video encoder, untrained",
+    "unordered": "compact video encoder, no order",
     "video": "compact video encoder",
     "vjepa2": "V-JEPA 2",
 }

@@ -16,7 +16,7 @@ class FitVideoEncoder:
     """Train a compact video encoder by masked latent prediction on stored episodes."""
 
     store: Path
-    """Episode store, or the run folder of robo collect; outcomes are not read."""
+    """Episode store, or the run folder of robo collect; outcomes are read for --order alone."""
     config: Annotated[FitVideoConfig, tyro.conf.arg(name="")] = field(
         default_factory=FitVideoConfig
     )

@@ -22,6 +22,7 @@ from robo.errors import CheckpointError, RoboError
 from robo.perception.clips import Clip
 from robo.perception.compact_video_config import CompactVideoConfig
 from robo.perception.video import VideoEncoder
+from robo.perception.video_order import order_direction
 from robo.perception.views import to_float
 from robo.storage import checksum, write_together
 
@@ -61,6 +62,8 @@ class CompactVideoNetwork(nn.Module):
     deviation: Tensor
     """float ``[D]``: deviation of each channel, the same in all places, by which embeddings are
     divided."""
+    order: Tensor
+    """float ``[D]``: see :func:`robo.perception.video_order.order_direction`; ``[0]`` without."""
 
     def __init__(self, config: CompactVideoConfig) -> None:
         """Fresh weights from torch's generator."""
@@ -82,6 +85,7 @@ class CompactVideoNetwork(nn.Module):
         dim = config.size * config.segments * math.prod(self.cells) * len(config.views)
         self.register_buffer("average", torch.zeros(dim))
         self.register_buffer("deviation", torch.ones(dim))
+        self.register_buffer("order", torch.zeros(dim if config.order else 0))
 
     def patches(self, clips: Tensor) -> Tensor:
         """Pixels of each token, float ``[B, P, tubelet*patch*patch*3]``, of uint8 clips.
@@ -139,7 +143,7 @@ class CompactVideoEncoder(VideoEncoder):
         self.views, self.frames = config.views, config.frames
         self.image_size = (config.height, config.width)
         """Height and width of the images that it reads, pixels."""
-        self.dim = len(network.average)
+        self.dim = len(network.average) + config.order
         self.device, self.max_batch = torch.device(device), max_batch
 
     @property
@@ -157,21 +161,43 @@ class CompactVideoEncoder(VideoEncoder):
         with torch.no_grad():
             self.network.average.zero_()
             self.network.deviation.fill_(1.0)
-            found = self.embed(clips)
+            found = self.embed(clips)[:, : len(self.network.average)]
             self.network.average.copy_(found.mean(0))
             channels = (found - found.mean(0)).reshape(-1, self.network.config.size)
             scale = channels.square().mean(0).sqrt().clamp(min=1e-6)
-            self.network.deviation.copy_(scale.repeat(self.dim // len(scale)))
+            self.network.deviation.copy_(scale.repeat(len(self.network.average) // len(scale)))
+
+    def fit_order(self, clips: Sequence[Clip], weight: float) -> None:
+        """Let embeddings end with how much of a success has passed, as far as the video shows.
+
+        Args:
+            clips: successes, whole.
+            weight: see :func:`robo.perception.video_order.order_direction`.
+
+        Raises:
+            StoreError: too few clips.
+        """
+        network = self.network
+        network.config = dataclasses.replace(network.config, order=False)
+        network.order, self.dim = network.average.new_zeros(0), len(network.average)
+        if weight > 0:
+            network.order = order_direction(self, clips, weight).to(self.device)
+            network.config = dataclasses.replace(network.config, order=True)
+            self.dim += 1
 
     def _tensors(self) -> dict[str, Tensor]:
         state = self.network.state_dict()
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        kept = {name: tensor for name, tensor in state.items() if tensor.numel()}  # no empty order
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Pooled features ``[B, D]``."""
+        """Pooled features ``[B, D]``, the order last where there is one."""
         network = self.network
         pooled = network.pool(network(network.patches(batch)))
-        return (pooled - network.average) / network.deviation
+        found = (pooled - network.average) / network.deviation
+        if network.config.order:
+            found = torch.cat([found, (found @ network.order.to(found.dtype))[:, None]], 1)
+        return found
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``video_encoder.json`` into ``folder``, atomically.
@@ -226,7 +252,7 @@ class CompactVideoEncoder(VideoEncoder):
                 expected = (file.metadata() or {}).get("sha256")
             if expected != checksum(tensors):
                 raise ValueError("its checksum is wrong")
-            network.load_state_dict(tensors)
+            network.load_state_dict({"order": torch.zeros(0), **tensors})
         except (
             OSError,
             ValueError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from robo.errors import RoboError
@@ -40,6 +41,9 @@ class CompactVideoConfig:
     grid: int = 4
     """Cells per side of the image, each averaged by itself and joined: 1 is V-JEPA 2's plain mean
     over space; more keep where things are. No more than there are tokens."""
+
+    order: bool = False
+    """Whether embeddings end with a number that says how much of a success has passed."""
 
     def __post_init__(self) -> None:
         """Refuse a network that cannot be built."""
@@ -90,6 +94,11 @@ class FitVideoConfig:
     """Share of the steps that hide everything after a moment, not places throughout."""
     partial: float = 0.5
     """Share of the clips that show a part of their episode, as long as a fifth at least."""
+    order: float = 0.0
+    """Weight of one number more in embeddings, by which videos are ordered by how much of a
+    success they show: the distance that it puts between the beginning and the end of a success, in
+    deviations of the embedding (3 does well). It is fitted to the successes among the episodes; 0
+    leaves it out, and then outcomes are not read."""
     seed: int = 0
     """Decides initial weights, clips and masks."""
     device: str = "cpu"
@@ -106,5 +115,7 @@ class FitVideoConfig:
         for name in ("mask", "future", "partial"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RoboError(f"{name} is {getattr(self, name)}, expected a share in [0, 1]")
+        if not 0 <= self.order < math.inf:
+            raise RoboError(f"order is {self.order}, expected a weight of at least 0")
         if not 0.1 <= self.mask <= 0.9:
             raise RoboError(f"mask is {self.mask}, expected a share from 0.1 to 0.9")

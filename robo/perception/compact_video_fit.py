@@ -1,8 +1,9 @@
 """Train the compact video encoder by masked latent prediction on stored episodes.
 
-No labels, no outcomes: hidden tokens are predicted as features of a slowly moving copy of the
-encoder (its moving average), each layer-normalised, as V-JEPA's are. Half of the steps hide places
-throughout the clip, the other half everything after a moment, so that what will happen matters too.
+No labels, and no outcomes unless an order is asked for: hidden tokens are predicted as features of
+a slowly moving copy of the encoder (its moving average), each layer-normalised, as V-JEPA's are.
+Half of the steps hide places throughout the clip, the other half everything after a moment, so
+that what will happen matters too.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def fit_video_encoder(
     """Train a compact video encoder.
 
     Args:
-        episodes: successes and failures alike; outcomes are not read.
+        episodes: successes and failures alike; outcomes are read for ``config.order`` alone.
         config: options.
         on_progress: called with (steps done, loss) after each.
 
@@ -131,7 +132,8 @@ def fit_video_encoder(
         RoboError: missing views, images of another size, or a loss that is not finite.
     """
     config = config or FitVideoConfig()
-    clips = load_clips(episodes, config.network.views)
+    won: list[bool] = []
+    clips = load_clips(_noting(episodes, won), config.network.views)
     rng = np.random.default_rng(config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -169,6 +171,7 @@ def fit_video_encoder(
             on_progress(iteration + 1, losses[-1])
     encoder = CompactVideoEncoder(target, config.device)
     encoder.standardise(clips)
+    encoder.fit_order([c for c, good in zip(clips, won, strict=True) if good], config.order)
     encoder.summary = {
         **_came_to(encoder, losses),
         "dimensions": effective_dimensions(encoder.embed(clips)),
@@ -177,6 +180,14 @@ def fit_video_encoder(
         "seed": config.seed,
     }
     return encoder, dict(encoder.summary)
+
+
+def _noting(episodes: Iterable[Episode], won: list[bool]) -> Iterable[Episode]:
+    """The episodes with frames; whether each is a success goes to ``won``."""
+    for episode in episodes:
+        if episode.frames:
+            won.append(episode.success)
+            yield episode
 
 
 def _came_to(encoder: CompactVideoEncoder, losses: list[float]) -> dict[str, object]:

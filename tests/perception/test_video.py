@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from robo.errors import CheckpointError, RoboError
+from robo.errors import CheckpointError, RoboError, StoreError
 from robo.perception.clips import frame_indices
 from robo.perception.compact_video import CompactVideoEncoder, CompactVideoNetwork
 from robo.perception.compact_video_config import CompactVideoConfig, FitVideoConfig
@@ -136,10 +137,11 @@ def test_every_channel_of_the_training_clips_has_unit_deviation():
     assert_close(found.reshape(-1, 8).square().mean(0), torch.ones(8), atol=1e-3, rtol=0)
 
 
-def test_training_predicts_what_is_hidden_without_collapse():
-    rng = np.random.default_rng(0)
+def moving(count: int, seed: int = 0) -> list[Episode]:
+    """Episodes of a bright square that moves along a row of its own."""
+    rng = np.random.default_rng(seed)
     episodes = []
-    for index in range(8):  # a bright square that moves along a row of its own
+    for index in range(count):
         frames = np.zeros((10, 16, 16, 3), np.uint8)
         row = int(rng.integers(0, 12))
         for step in range(10):
@@ -148,11 +150,67 @@ def test_training_predicts_what_is_hidden_without_collapse():
         made = episode(10, index)
         made.frames = {"front": frames}
         episodes.append(made)
+    return episodes
+
+
+def test_training_predicts_what_is_hidden_without_collapse():
     config = FitVideoConfig(iterations=60, batch=8, learning_rate=3e-3, network=SMALL)
-    _, summary = fit_video_encoder(episodes, config)
+    _, summary = fit_video_encoder(moving(8), config)
     assert summary["loss_last"] < 0.8 * summary["loss_first"]  # type: ignore[operator]
     assert summary["spread"] > 0.02  # type: ignore[operator]
     assert summary["dimensions"] > 1.5  # type: ignore[operator]
+
+
+def brightening(count: int, seed: int = 0) -> list[Episode]:
+    """Episodes in which the left half of a noisy image brightens; the right half is any grey."""
+    rng = np.random.default_rng(seed)
+    episodes = []
+    for index in range(count):
+        frames = rng.integers(0, 30, (10, 16, 16, 3), np.uint8)
+        frames[..., 8:, :] += rng.integers(0, 200, dtype=np.uint8)
+        frames[..., :8, :] += np.arange(0, 200, 20, dtype=np.uint8)[:, None, None, None]
+        made = episode(10, index)
+        made.frames = {"front": frames}
+        episodes.append(made)
+    return episodes
+
+
+def test_the_order_of_successes_is_one_number_more_by_which_others_are_ordered(tmp_path: Path):
+    plain = FitVideoConfig(iterations=2, batch=4, network=SMALL)
+    known = brightening(40)
+    known[0].success = False  # fails, and runs backwards: no order is learned from it
+    known[0].frames = {"front": known[0].frames["front"][::-1].copy()}
+    without, _ = fit_video_encoder(known, plain)
+    encoder, _ = fit_video_encoder(known, replace(plain, order=3.0))
+    assert encoder.dim == without.dim + 1
+    others = [made.frames for made in brightening(4, seed=9)]
+    ends = [list(range(2, 11))] * 4
+    found = encoder.embed_windows(others, ends)
+    assert_close(found[:, :-1], without.embed_windows(others, ends))
+    orders = found[:, -1].reshape(4, -1).numpy()
+    assert np.mean([np.corrcoef(order, np.arange(9))[0, 1] for order in orders]) > 0.8
+    assert (orders[:, -1] > orders[:, 0]).all()
+    # As far apart as the weight says, in deviations of the rest, less what the ridge takes.
+    known_ends = encoder.embed_windows([made.frames for made in known[1:]], [[2, 10]] * 39)
+    apart = (known_ends[1::2, -1] - known_ends[::2, -1]).mean()
+    assert 0.3 < apart / (3 * encoder.dim**0.5) < 1.5
+    encoder.save(tmp_path)
+    again = load_video_encoder(tmp_path)
+    assert_close(again.embed(others), encoder.embed(others))
+    encoder.fit_order([], 0.0)
+    assert encoder.dim == without.dim and encoder.name == without.name
+
+
+def test_an_order_needs_successes():
+    failed = moving(4)
+    for made in failed[1:]:
+        made.success = False
+    config = FitVideoConfig(iterations=1, batch=2, network=SMALL, order=3.0)
+    with pytest.raises(StoreError, match="at least 2 successes with frames, got 1"):
+        fit_video_encoder(failed, config)
+    for weight in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(RoboError, match="order is"):
+            FitVideoConfig(order=weight)
 
 
 def test_effective_dimensions_show_a_collapse_onto_one_direction():
