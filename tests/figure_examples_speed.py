@@ -109,4 +109,41 @@ SPEED_EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "| 0 | both | bfloat16, channels last | 13100 µs |",
         ),
     ),
+    "domain_clip": (
+        {
+            "rows": [
+                {
+                    "name": "driving, Grid",
+                    "ours": 0.9983,
+                    "wanted": 0.95,
+                    "trained_wording": 0.9981,
+                    "single_sentences": {"mean": 0.998, "worst": 0.9972},
+                    "frames": {"imminent_collision": 308, "clear_road": 1505},
+                },
+                {
+                    "name": "lifting",
+                    "ours": None,
+                    "wanted": 0.95,
+                    "trained_wording": None,
+                    "single_sentences": None,
+                    "frames": {"held": 0},
+                },
+            ],
+            "machine": {"cpu": "some CPU", "device": "cpu"},
+        },
+        (
+            "| driving, Grid | 0.998 | 0.997 | 0.998 | imminent collision 308, clear road 1,505 |",
+            "| lifting | - | - | - | held 0 |",
+            "Wanted: 0.95. some CPU",
+        ),
+    ),
+    "language_goal_memory": (
+        {
+            "rows": [{"name": "raster 64", "ours": 1014.1, "peers": {"SB3's": 81920}}],
+            "steps": 100000,
+            "extrapolated": {"steps": 1000000, "bytes": 1014100000.0},
+            "machine": {"cpu": "some CPU", "device": "cpu"},
+        },
+        ("| robo, raster 64 | 1,014 | 1.0 |", "| SB3's | 81,920 | 81.9 |", "over 100,000 steps"),
+    ),
 }

@@ -22,6 +22,7 @@ from figure_tables import BUILDERS as README_BUILDERS
 from figure_tables import FigureError
 from gpu_tables import GPU_BUILDERS
 from grm_tables import GRM_BUILDERS
+from language_tables import LANGUAGE_BUILDERS
 from ppo_tables import PPO_BUILDERS
 from simulator_tables import SIMULATOR_BUILDERS
 from speed_tables import SPEED_BUILDERS
@@ -34,6 +35,7 @@ BUILDERS = {
     **SRPO_BUILDERS,
     **GPU_BUILDERS,
     **GRM_BUILDERS,
+    **LANGUAGE_BUILDERS,
     **DRIVING_BUILDERS,
     **SPEED_BUILDERS,
     **SIMULATOR_BUILDERS,

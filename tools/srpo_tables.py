@@ -34,7 +34,8 @@ def progress_reward(data: dict[str, Any]) -> str:
         f"{data['successes']} successes and {data['failures']} failures of "
         f"{', '.join(data['tasks'])}, of at least {data['shortest']} steps; no encoder was fitted "
         "on them, and references are other successes. Mean over tasks and "
-        f"{seeds(data['seeds'])} of the fitted encoder (range). SC: Spearman with time; "
+        f"{seeds(data['seeds'])} of the fitted encoder (range); {references(data)}"
+        "SC: Spearman with time; "
         "monotonicity: share of steps on which it rises; MMD, JS, SMD, AUC: terminal progress of "
         f"successes against failures. Image encoder: {data['image_encoder']}. Target of the "
         f"video encoder: SC {decimal(data['target']['sc'])}, AUC {decimal(data['target']['auc'])}: "
@@ -42,6 +43,16 @@ def progress_reward(data: dict[str, Any]) -> str:
         f"these rewards. {machine(data)}."
     )
     return f"{table(header, rows)}\n\n{note}"
+
+
+def references(data: dict[str, Any]) -> str:
+    """How many references, and the weight of the order."""
+    if "references_per_task" not in data:
+        return ""
+    return (
+        f"{count(data['references_per_task'])} references per task; order "
+        f"{decimal(data['order'], 0)} where there is one. "
+    )
 
 
 def srpo_learning(data: dict[str, Any]) -> str:
