@@ -47,7 +47,7 @@ class Options:
     """Which tasks."""
     arms: tuple[str, ...] = ("srpo", "binary")
     """Which rewards."""
-    rollouts: int = 5_120
+    rollouts: int = 10_240
     """Episodes of training per run."""
     num_envs: int = 64
     """Environments stepped together: rollouts between two updates."""
