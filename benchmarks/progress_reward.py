@@ -225,7 +225,7 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
 
 def true_distances(episode: Episode, windows: int) -> tuple[np.ndarray, np.ndarray]:
     """Windows of an episode and how much of the simulator's own progress is missing at each."""
-    from robo.rewards.progress_curve import window_ends
+    from robo.perception.clips import window_ends
 
     ends = window_ends(len(episode.frame_step), windows)
     progress = np.concatenate([[0.0], episode.signals["progress"]])  # of the state after each step

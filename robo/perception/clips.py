@@ -15,6 +15,9 @@ from robo.perception.views import stack_views
 Clip: TypeAlias = Mapping[str, "Tensor | np.ndarray"]
 """Camera role to uint8 ``[F, H, W, 3]``: the frames of one rollout in order; F may be 0."""
 
+FIRST_WINDOW = 2
+"""Frames of the shortest growing video."""
+
 
 def frame_indices(available: int, wanted: int) -> np.ndarray:
     """Which of ``available`` frames stand for a video, int64 ``[wanted]``.
@@ -45,6 +48,12 @@ def clip_length(clip: Clip, views: Sequence[str]) -> int:
             "choose an encoder made for the views that exist"
         )
     return len(clip[views[0]])
+
+
+def window_ends(frames: int, windows: int) -> np.ndarray:
+    """Lengths of the growing videos of a clip, int64, from ``FIRST_WINDOW`` to all frames."""
+    first = min(FIRST_WINDOW, frames)
+    return np.unique(np.linspace(first, frames, min(windows, frames)).round().astype(np.int64))
 
 
 def stack_clip(clip: Clip, views: Sequence[str], frames: int) -> Tensor:

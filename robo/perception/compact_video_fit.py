@@ -22,6 +22,7 @@ from robo.errors import RoboError, StoreError
 from robo.perception.clips import Clip, clip_length, stack_clip
 from robo.perception.compact_video import CompactVideoEncoder, CompactVideoNetwork, transformer
 from robo.perception.compact_video_config import FitVideoConfig
+from robo.perception.video_order import orderable
 from robo.rollout import Episode
 
 SHORTEST = 0.2
@@ -108,6 +109,25 @@ def draw_mask(
     return torch.from_numpy(np.flatnonzero(~flat)), torch.from_numpy(np.flatnonzero(flat))
 
 
+def prediction_loss(
+    network: CompactVideoNetwork,
+    predictor: Predictor,
+    target: CompactVideoNetwork,
+    patches: Tensor,
+    mask: tuple[Tensor, Tensor],
+) -> Tensor:
+    """Mean distance of predicted to layer-normalised target features of the hidden tokens.
+
+    ``patches`` are those of :meth:`CompactVideoNetwork.patches`, ``mask`` is of :func:`draw_mask`.
+    """
+    seen, hidden = (part.to(patches.device) for part in mask)
+    with torch.no_grad():
+        features = target(patches)[:, hidden]
+        wanted = functional.layer_norm(features, features.shape[-1:])
+    found = predictor(network(patches, seen), network.place, seen, hidden)
+    return functional.l1_loss(found, wanted)
+
+
 def fit_video_encoder(
     episodes: Iterable[Episode],
     config: FitVideoConfig | None = None,
@@ -134,6 +154,9 @@ def fit_video_encoder(
     config = config or FitVideoConfig()
     won: list[bool] = []
     clips = load_clips(_noting(episodes, won), config.network.views)
+    successes = [clip for clip, good in zip(clips, won, strict=True) if good]
+    if config.order:
+        orderable(successes, config.network.views)  # too few are told before the training
     rng = np.random.default_rng(config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -150,12 +173,8 @@ def fit_video_encoder(
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * _rate(fraction)
         patches = network.patches(draw_clips(clips, config, rng).to(config.device))
-        seen, hidden = (part.to(config.device) for part in draw_mask(network, config, rng))
-        with torch.no_grad():
-            features = target(patches)[:, hidden]
-            wanted = functional.layer_norm(features, features.shape[-1:])
-        found = predictor(network(patches, seen), network.place, seen, hidden)
-        loss = functional.l1_loss(found, wanted)
+        mask = draw_mask(network, config, rng)
+        loss = prediction_loss(network, predictor, target, patches, mask)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -171,14 +190,8 @@ def fit_video_encoder(
             on_progress(iteration + 1, losses[-1])
     encoder = CompactVideoEncoder(target, config.device)
     encoder.standardise(clips)
-    encoder.fit_order([c for c, good in zip(clips, won, strict=True) if good], config.order)
-    encoder.summary = {
-        **_came_to(encoder, losses),
-        "dimensions": effective_dimensions(encoder.embed(clips)),
-        "seconds": time.perf_counter() - began,
-        "episodes": len(clips),
-        "seed": config.seed,
-    }
+    encoder.fit_order(successes, config.order)
+    encoder.summary = _came_to(encoder, clips, losses, config.seed, time.perf_counter() - began)
     return encoder, dict(encoder.summary)
 
 
@@ -190,7 +203,13 @@ def _noting(episodes: Iterable[Episode], won: list[bool]) -> Iterable[Episode]:
             yield episode
 
 
-def _came_to(encoder: CompactVideoEncoder, losses: list[float]) -> dict[str, object]:
+def _came_to(
+    encoder: CompactVideoEncoder,
+    clips: list[Clip],
+    losses: list[float],
+    seed: int,
+    seconds: float,
+) -> dict[str, object]:
     """What a training's losses and its encoder say; see :func:`fit_video_encoder`."""
     network, tail = encoder.network, max(1, len(losses) // 10)
     return {
@@ -199,6 +218,10 @@ def _came_to(encoder: CompactVideoEncoder, losses: list[float]) -> dict[str, obj
         "loss_last": float(np.mean(losses[-tail:])),
         "spread": float(network.deviation.mean() / network.average.abs().mean()),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "dimensions": effective_dimensions(encoder.embed(clips)),
+        "seconds": seconds,
+        "episodes": len(clips),
+        "seed": seed,
     }
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from robo.errors import StoreError
-from robo.perception.clips import Clip, clip_length
+from robo.perception.clips import Clip, clip_length, window_ends
 
 if TYPE_CHECKING:
     from robo.perception.video import VideoEncoder
@@ -27,6 +27,21 @@ MOST = 200
 """Successes that are read at most."""
 RIDGE = 0.3
 """Strength of the ridge, in mean squared norms of the features."""
+
+
+def orderable(clips: Sequence[Clip], views: tuple[str, ...]) -> list[Clip]:
+    """The clips that an order can be fitted to, ``MOST`` at most.
+
+    Raises:
+        StoreError: fewer than two clips of two frames or more.
+    """
+    long = [clip for clip in clips if clip_length(clip, views) > 1][:MOST]
+    if len(long) < 2:
+        raise StoreError(
+            f"the order of a video encoder needs at least 2 successes with frames, got {len(long)}:"
+            " collect demonstrations with robo collect, or leave it out (--order 0)"
+        )
+    return long
 
 
 def order_direction(encoder: VideoEncoder, clips: Sequence[Clip], weight: float) -> Tensor:
@@ -42,15 +57,10 @@ def order_direction(encoder: VideoEncoder, clips: Sequence[Clip], weight: float)
         float32 ``[D]``; its product with an embedding is the number to append.
 
     Raises:
-        StoreError: fewer than two clips of two frames or more.
+        StoreError: see :func:`orderable`.
     """
-    long = [clip for clip in clips if clip_length(clip, encoder.views) > 1][:MOST]
-    if len(long) < 2:
-        raise StoreError(
-            f"the order of a video encoder needs at least 2 successes with frames, got {len(long)}:"
-            " collect demonstrations with robo collect, or leave it out (--order 0)"
-        )
-    ends = [growing(clip_length(clip, encoder.views)) for clip in long]
+    long = orderable(clips, encoder.views)
+    ends = [window_ends(clip_length(clip, encoder.views), WINDOWS).tolist() for clip in long]
     points = encoder.embed_windows(long, ends).double()
     share = np.concatenate([np.linspace(0.0, 1.0, len(each)) for each in ends])
     centred = points - points.mean(0)
@@ -63,8 +73,3 @@ def order_direction(encoder: VideoEncoder, clips: Sequence[Clip], weight: float)
     ridge = RIDGE * scale * torch.eye(len(gram), dtype=torch.float64)
     direction = centred.T @ torch.linalg.solve(gram + ridge, wanted)
     return (weight * scale**0.5 * direction).float()
-
-
-def growing(frames: int) -> list[int]:
-    """Lengths of the growing videos of a clip of ``frames``, 2 at least."""
-    return np.unique(np.linspace(2, frames, WINDOWS).round().astype(int)).tolist()

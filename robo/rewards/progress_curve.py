@@ -13,18 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robo.perception.clips import Clip, clip_length
+from robo.perception.clips import Clip, clip_length, window_ends
 from robo.perception.video import VideoEncoder
 from robo.rewards.srpo import nearest_distance
-
-FIRST_WINDOW = 2
-"""Frames of the shortest video."""
-
-
-def window_ends(frames: int, windows: int) -> np.ndarray:
-    """Lengths of the growing videos of a clip, int64, from ``FIRST_WINDOW`` to all frames."""
-    first = min(FIRST_WINDOW, frames)
-    return np.unique(np.linspace(first, frames, min(windows, frames)).round().astype(np.int64))
 
 
 def window_distances(

@@ -207,7 +207,7 @@ def test_an_order_needs_successes():
         made.success = False
     config = FitVideoConfig(iterations=1, batch=2, network=SMALL, order=3.0)
     with pytest.raises(StoreError, match="at least 2 successes with frames, got 1"):
-        fit_video_encoder(failed, config)
+        fit_video_encoder(failed, config, lambda done, loss: pytest.fail("it has trained"))
     for weight in (-1.0, float("nan"), float("inf")):
         with pytest.raises(RoboError, match="order is"):
             FitVideoConfig(order=weight)

@@ -9,6 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from robo.errors import StoreError
+from robo.perception.clips import window_ends
 from robo.perception.video import PixelEncoder
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.advantage_weighted import (
@@ -17,7 +18,7 @@ from robo.policies.advantage_weighted import (
     episode_progress,
     increments,
 )
-from robo.rewards.progress_curve import progress_curve, window_distances, window_ends
+from robo.rewards.progress_curve import progress_curve, window_distances
 from robo.rollout import Episode, EpisodeInfo
 
 SPACE = spaces.Dict({"state": spaces.Box(-np.inf, np.inf, (1,), np.float32)})
