@@ -182,8 +182,10 @@ def main(options: Options) -> None:
     one_thread()
     study = Study(options.work)
     frames = driving_runs(options.episodes)
-    settings = {"iterations": options.iterations, "fit_minutes": None, "seed": 0}
-    fit = fit_run("driving", tuple(run.name for run in frames), **settings)
+    # The settings of domain_clip's fit: with the same work folder it is made once.
+    settings = {"episodes": options.episodes, "iterations": options.iterations}
+    names = tuple(run.name for run in frames)
+    fit = fit_run("driving", names, fit_minutes=None, seed=0, **settings)
     began = time.monotonic()
     made(study, frames, options.workers, options.minutes)
     made(study, [fit], options.workers, minutes_left(options.minutes, began))

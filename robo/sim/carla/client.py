@@ -50,6 +50,7 @@ class Connection:
         """
         self.host, self.port = host, port
         self.tick_timeout = tick_timeout
+        self._start_timeout = start_timeout
         self.traffic_watch: TrafficWatch | None = None
         # A client built before its server listens never connects, however often it is asked.
         _wait_for(host, port, start_timeout)
@@ -89,6 +90,23 @@ class Connection:
                     f"the CARLA {side} at {self.host}:{self.port} is {version}, expected "
                     f"{VERSION}, because the messages differ between versions; {advice}"
                 )
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """Allow every call inside ``start_timeout``: a server's first ticks may take long.
+
+        Its first picture compiles shaders, and many servers that start together share the cores.
+        """
+        usual = self.tick_timeout
+        self._allow(max(usual, self._start_timeout))
+        try:
+            yield
+        finally:
+            self._allow(usual)
+
+    def _allow(self, seconds: float) -> None:
+        self.tick_timeout = seconds
+        self.client.set_timeout(seconds)
 
     def _load(self, town: str, timeout: float) -> None:
         """Switch the server's map, within ``timeout`` seconds.

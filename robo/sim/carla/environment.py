@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -131,11 +132,15 @@ class DrivingEnvironment(Environment):
         """Start an episode on the running server, or on a new one."""
         if self._supervisor is not None and self._session and not self._supervisor.alive():
             raise ServerLostError(f"the server of {self.task} ended")
+        new = self._session is None or self._schedule != self._pending
         session = self._connected()
         self._schedule = self._pending
-        session.show(self._schedule, self.driving.camera_poses)
-        route = self._draw_route(session, generator, options)
-        session.begin(route, generator, self._wait)
+        # With the client's TrafficManager a silent server is the watch's business from the start.
+        patient = new and not self.server.traffic_manager
+        with session.connection.patience() if patient else nullcontext():
+            session.show(self._schedule, self.driving.camera_poses)
+            route = self._draw_route(session, generator, options)
+            session.begin(route, generator, self._wait)
         self._observation = session.observation()
         if self._schedule is not None and session.cameras is not None:
             self._frames = session.cameras.frames(session.connection.frame)
@@ -158,7 +163,8 @@ class DrivingEnvironment(Environment):
             managed = (traffic_port or port + 5) if self.server.traffic_manager else None
             if self._supervisor is None:
                 clear_leftovers(connection)
-            self._session = Session(connection, self.driving, managed, not self._standin)
+            with nullcontext() if managed else connection.patience():
+                self._session = Session(connection, self.driving, managed, not self._standin)
         return self._session
 
     def _draw_route(

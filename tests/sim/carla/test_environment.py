@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import robo
 from robo.errors import RoboError
 from robo.rollout import CameraSchedule
 from robo.sim.carla.cameras import ROLES
+from robo.sim.carla.session import Session
 from robo.sim.contract_check import check_contract
 
 SMALL = {
@@ -194,6 +196,27 @@ def test_a_silent_server_is_replaced():
         assert truncated and "does not answer" in info["reason"]
         environment.reset()
         assert environment.server_restarts == 1
+    finally:
+        environment.close()
+
+
+def test_a_server_may_take_long_over_its_first_pictures(monkeypatch):
+    environment = robo.make("carla-standin/Grid", **SMALL, tick_timeout=0.5)
+    show, paused = Session.show, []
+
+    def slowly(session, *arguments):
+        if not paused:
+            paused.append(environment._supervisor._server.process_id)
+            os.kill(paused[0], signal.SIGSTOP)
+            threading.Timer(1.5, os.kill, (paused[0], signal.SIGCONT)).start()
+        show(session, *arguments)
+
+    monkeypatch.setattr(Session, "show", slowly)
+    try:
+        environment.set_camera_schedule(CameraSchedule(("front",), 32, 32, 1))
+        environment.reset(seed=5)
+        assert paused and environment.server_restarts == 0
+        assert environment._session.connection.tick_timeout == 0.5
     finally:
         environment.close()
 
