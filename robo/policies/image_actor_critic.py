@@ -22,6 +22,7 @@ from robo.policies.image_layout import channels_first, image_shapes
 from robo.policies.learner_config import NetworkConfig
 from robo.policies.normalise import RunningNormaliser
 from robo.policies.policy import Policy
+from robo.policies.precision import multiplies_bfloat16
 
 
 class ImageActorCritic(Policy):
@@ -104,10 +105,14 @@ class ImageActorCritic(Policy):
         """Where the parameters are."""
         return next(self.parameters()).device
 
+    @property
+    def reduced(self) -> bool:
+        """Whether the layers run in bfloat16: asked for, and multiplied by this device itself."""
+        return self.config.precision == "bfloat16" and multiplies_bfloat16(self.device)
+
     def autocast(self) -> torch.autocast:
         """The context in which the layers run."""
-        reduced = self.config.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced)
 
     def compile_acting(self) -> None:
         """Run the actor through torch.compile from now on; by CUDA graphs on a GPU."""
@@ -144,7 +149,7 @@ class ImageActorCritic(Policy):
 
     def _features(self, observation: dict[str, Tensor]) -> Tensor:
         dtype = next(self.parameters()).dtype
-        maps = torch.bfloat16 if self.config.precision == "bfloat16" else dtype
+        maps = torch.bfloat16 if self.reduced else dtype
         images = []
         for name in self.images:
             image = channels_first(name, observation[name])

@@ -32,7 +32,8 @@ class NetworkConfig:
     """beta: mean action before any learning, one number per dimension; None leaves the network's
     initial weights to decide, which is near the middle."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """carl kinds: arithmetic of the layers (autocast); parameters stay float32."""
+    """carl kinds: arithmetic of the layers (autocast); parameters stay float32. bfloat16 falls back
+    to float32 on processors that cannot multiply it (no AVX-512), where it is slower."""
     chunk: int = 1
     """transformer, vla: actions planned from one look; above 1 only in groups (--group-size)."""
     bins: int = 0

@@ -8,6 +8,7 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
 from robo.errors import RoboError
+from robo.policies import precision
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.image_actor_critic import ImageActorCritic
 from robo.policies.learner_config import NetworkConfig
@@ -108,9 +109,9 @@ def test_camera_views_and_several_images_are_read():
     assert not np.allclose(before, after, atol=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_files_bring_back_the_same_policy(tmp_path, precision):
-    config = NetworkConfig(kind="carl_small", precision=precision)
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_files_bring_back_the_same_policy(tmp_path, name):
+    config = NetworkConfig(kind="carl_small", precision=name)
     policy = make_policy(space(32, 3), STEERING, config, 1, seed=3)
     policy.flat.mul_(1.1)
     policy.observe(tensors(observations(space(32, 3), 9)), None)
@@ -127,14 +128,17 @@ def test_files_bring_back_the_same_policy(tmp_path, precision):
         assert torch.equal(tensor, load_policy(tmp_path).state_dict()[name]), name
 
 
-def test_bfloat16_stays_near_float32():
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_bfloat16_stays_near_float32_and_is_float32_where_it_would_be_slow(monkeypatch, multiplies):
+    monkeypatch.setattr(precision, "CPU_BFLOAT16", multiplies)
     full, half = (
-        make_policy(space(), STEERING, NetworkConfig(kind="carl_small", precision=precision))
-        for precision in ("float32", "bfloat16")
+        make_policy(space(), STEERING, NetworkConfig(kind="carl_small", precision=name))
+        for name in ("float32", "bfloat16")
     )
     observation = observations(space(), 4)
     exact, near = (p.act(observation, np.random.default_rng(0), True)[0] for p in (full, half))
     np.testing.assert_allclose(near, exact, atol=0.03)
+    assert np.array_equal(near, exact) is not multiplies
 
 
 def test_what_does_not_fit_is_refused():

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import robo
+from robo.policies import precision
 from robo.policies.collector import Collector
 from robo.policies.learner_config import NetworkConfig, PPOConfig
 from robo.policies.policy_files import make_policy
@@ -143,7 +144,8 @@ def test_resume_is_exact():
         assert torch.equal(tensor, other.state_dict()[name]), name
 
 
-def test_bfloat16_learns_the_same_within_its_precision():
+def test_bfloat16_learns_the_same_within_its_precision(monkeypatch):
+    monkeypatch.setattr(precision, "CPU_BFLOAT16", True)
     policy, collector = make()
     rollout = collector.collect()
     half, _ = make(NetworkConfig(kind="carl_small", precision="bfloat16"))
