@@ -38,6 +38,8 @@ NAMES = {
 """Kind of reward to its name, in order of importance."""
 THREE = ("language_goal", "lord_speed", "chen")
 """Rewards with all seeds; the others get the first."""
+PROTOCOL = {"route_points": 15, "end_on_infraction": False, "vehicles": 20, "pedestrians": 0}
+"""As in VLM-RL: the route ahead is in the state; red lights end nothing; regular traffic."""
 TARGET = 0.8
 """Success rate that VLM-RL should reach."""
 
@@ -92,12 +94,14 @@ def configuration(settings: dict[str, Any], model: Path) -> Any:
         language = replace(language, positive=(positive,), negative=(negative,))
     return TrainConfig(
         task=settings["task"],
-        options=dict(CARL_SMOKE.options),
+        options={**CARL_SMOKE.options, **PROTOCOL},
         num_envs=CARL_SMOKE.num_envs,
         steps_per_rollout=CARL_SMOKE.steps,
         total_steps=settings["steps"],
         seed=settings["seed"],
-        ppo=replace(CARL_SMOKE.ppo, gamma=0.98, exploration_coefficient=0.0),
+        ppo=replace(
+            CARL_SMOKE.ppo, gamma=0.98, exploration_coefficient=0.0, normalise_observation=True
+        ),
         network=CARL_SMOKE.network,
         reward=RewardConfig(kind=settings["reward"], stride=settings["stride"], language=language),
         evaluate_every_steps=0,
@@ -138,6 +142,7 @@ def plan(options: Options) -> list[Run]:
         "steps": options.steps,
         "routes": options.routes,
         "stride": options.stride,
+        **PROTOCOL,
     }
     runs = []
     for index, seed in enumerate(options.seeds):

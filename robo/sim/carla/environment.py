@@ -34,8 +34,9 @@ REAL_START_DELAY = 20
 class DrivingEnvironment(Environment):
     """Drive a route through a town, 10 Hz, one server per environment.
 
-    * Observation: ``state`` float32 ``[8]``, ``birdseye`` uint8 ``[10, H, W]`` and, for the
-      critic alone, ``critic_state`` float32 ``[10]``; see :mod:`robo.sim.carla.observation`.
+    * Observation: ``state`` float32 ``[8 + 2 route_points]``, ``birdseye`` uint8 ``[10, H, W]``
+      and, for the critic alone, ``critic_state`` float32 ``[10]``; see
+      :mod:`robo.sim.carla.observation`.
     * Action: ``Box(-1, 1, (2,))``: steering (right positive), and throttle (positive) or brake.
     * Reward: share of the route driven in this step, which adds up to 1 over a whole route.
     * Success, which terminates: the route is finished. A collision, being blocked and leaving the
@@ -73,7 +74,7 @@ class DrivingEnvironment(Environment):
         """
         self.task, self.instruction = task, "drive the route to its end"
         self.max_episode_steps = driving.max_steps
-        self.observation_space = observation_space(driving.birdseye_size)
+        self.observation_space = observation_space(driving.birdseye_size, driving.route_points)
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self.driving, self.server = driving, server
         self._town, self._supervisor = town, supervisor

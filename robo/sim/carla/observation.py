@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from robo.sim.carla.client import Connection
 from robo.sim.carla.driving_state import YELLOW, Bodies, CollisionEvent, DrivingState, Ego
+from robo.sim.carla.routes import SPACING, Route
 from robo.sim.carla.traffic_rules import StopLines
 
 STATE_SIZE, CRITIC_SIZE, CHANNELS = 8, 10, 10
@@ -21,12 +22,16 @@ DEFAULT_SPEED_LIMIT = 21.6
 """km/h, where the server names none (right after a spawn): CaRL's 6 m/s."""
 
 
-def observation_space(birdseye_size: int) -> spaces.Dict:
-    """CaRL's observation: what the policy sees, and ``critic_state`` for the critic alone."""
+def observation_space(birdseye_size: int, route_points: int = 0) -> spaces.Dict:
+    """CaRL's observation: what the policy sees, and ``critic_state`` for the critic alone.
+
+    ``route_points`` points of the route ahead follow CaRL's numbers in ``state``, as in VLM-RL.
+    """
     shape = (CHANNELS, birdseye_size, birdseye_size)
+    size = STATE_SIZE + 2 * route_points
     return spaces.Dict(
         {
-            "state": spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32),
+            "state": spaces.Box(-np.inf, np.inf, (size,), np.float32),
             "birdseye": spaces.Box(0, 255, shape, np.uint8),
             "critic_state": spaces.Box(-np.inf, np.inf, (CRITIC_SIZE,), np.float32),
         }
@@ -47,6 +52,30 @@ def measurements(state: DrivingState) -> np.ndarray:
     return np.array(
         [ego.steer, ego.throttle, ego.brake, ego.gear, ahead, right, ahead, limit], np.float32
     )
+
+
+def points_ahead(ego: Ego, route: Route, first: int, count: int) -> np.ndarray:
+    """The next points of the route in the car's frame, float32 ``[2 count]`` (VLM-RL, its code).
+
+    Args:
+        ego: the car.
+        route: that it drives.
+        first: index of the first point.
+        count: how many, 1 m apart; after the route's end they go straight on.
+
+    Returns:
+        Metres ahead and to the right of the car, point by point.
+    """
+    index = np.arange(first, first + count)
+    inside = np.minimum(index, len(route) - 1)
+    points = route.points[inside, :2] - ego.location[:2]
+    if index[-1] >= len(route):
+        end = route.yaw[-1]
+        beyond = (index - inside) * SPACING
+        points += beyond[:, None] * np.array([math.cos(end), math.sin(end)])
+    cos, sin = math.cos(ego.yaw), math.sin(ego.yaw)
+    frame = np.array([[cos, -sin], [sin, cos]])
+    return (points @ frame).astype(np.float32).ravel()
 
 
 def box_of(connection: Connection, actor: Any) -> tuple[np.ndarray, np.ndarray]:

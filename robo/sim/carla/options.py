@@ -134,6 +134,8 @@ class DrivingOptions:
     """How far the bird's-eye view reaches behind the car; the rest of its height is ahead."""
     route_outside_junctions: bool = False
     """Draw the route between junctions too; CaRL draws it inside them only."""
+    route_points: int = 0
+    """Points of the route ahead that join the state, 1 m apart, in the car's frame: VLM-RL's 15."""
     start_delay_frames: int | None = None
     """Ticks with the brake on before an episode's first observation; None is CaRL's 20 on a real
     server, where cars fall to the road first, and none on the stand-in."""
@@ -165,6 +167,8 @@ class DrivingOptions:
                 f"vehicles {self.vehicles}, pedestrians {self.pedestrians} and start_delay_frames "
                 f"{self.start_delay_frames} must each be at least 0"
             )
+        if self.route_points < 0:
+            raise RoboError(f"route_points is {self.route_points}, expected at least 0")
         if self.birdseye_size < 16 or self.pixels_per_metre <= 0:
             raise RoboError(
                 f"birdseye_size {self.birdseye_size} must be at least 16 and pixels_per_metre "

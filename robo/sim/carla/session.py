@@ -21,6 +21,7 @@ from robo.sim.carla.observation import (
     box_of,
     ego_of,
     measurements,
+    points_ahead,
 )
 from robo.sim.carla.options import STEP_SECONDS, DrivingOptions
 from robo.sim.carla.population import Population
@@ -93,6 +94,7 @@ class Session:
         """
         self.connection = connection
         self._ask_lights = foreign
+        self._route_points = options.route_points
         limits = SignalConfig(delta=STEP_SECONDS, time_limit=options.time_limit)
         self.signals = SignalBuilder(connection.map, limits)
         config = BirdseyeConfig(
@@ -263,8 +265,13 @@ class Session:
 
     def observation(self) -> dict[str, np.ndarray]:
         """Fresh arrays of the newest state; see :func:`observation_space`."""
+        state = measurements(self.state)
+        if self._route_points:
+            first = self.signals.tracker.next_point
+            ahead = points_ahead(self.state.ego, self.route, first, self._route_points)
+            state = np.concatenate([state, ahead])
         return {
-            "state": measurements(self.state),
+            "state": state,
             "birdseye": self._birdseye.render(
                 self.state,
                 self.route,
