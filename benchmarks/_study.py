@@ -61,6 +61,29 @@ class Study:
         content = {"name": run.name, "settings": run.settings, "result": result}
         write_json(self.path(run), content)
 
+    def published(self, runs: Sequence[Run]) -> dict[str, Any]:
+        """Finished runs as a part of the published JSON, from which another machine may go on."""
+        found = {run.name: (run, self.result(run)) for run in runs}
+        return {
+            name: {"settings": run.settings, "result": result}
+            for name, (run, result) in found.items()
+            if result is not None
+        }
+
+    def go_on_from(self, file: Path, runs: Sequence[Run]) -> None:
+        """Take finished runs over from the ``runs`` of a published JSON, of the same settings.
+
+        Raises:
+            RoboError: no such file, or one without runs.
+        """
+        done = read_json(file).get("runs")
+        if not isinstance(done, dict):
+            raise RoboError(f"{file} holds no finished runs to go on from")
+        for run in self.missing(runs):
+            one = done.get(run.name)
+            if one is not None and one["settings"] == plain(run.settings):
+                self.save(run, one["result"])
+
     def missing(self, runs: Sequence[Run]) -> list[Run]:
         """Runs that have no result yet, in order."""
         return [run for run in runs if self.result(run) is None]

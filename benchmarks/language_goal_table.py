@@ -72,6 +72,8 @@ class Options:
     """Start no run later than this; repeat the command to go on."""
     work: Path = Path("runs/benchmarks/language_goal_table")
     """Folder of the finished runs."""
+    go_on_from: Path | None = None
+    """Published JSON whose finished runs are not repeated: hours may be spread over machines."""
     out: Path | None = None
     """JSON file to write."""
 
@@ -130,7 +132,7 @@ def train(run: Run, folder: Path) -> dict[str, Any]:
         "backend": report["backend"],
         "steps": result["steps"],
         "train_seconds": result["wall_seconds"],
-        "routes": report["routes"],
+        "machine": machine(),
     }
 
 
@@ -185,7 +187,9 @@ def rows_of(study: Study, runs: list[Run]) -> list[dict[str, Any]]:
 def main(options: Options) -> None:
     """Fit the model, train all; the last line printed is one JSON object."""
     one_thread()
-    study = Study(options.work)
+    study, runs = Study(options.work), plan(options)
+    if options.go_on_from is not None:
+        study.go_on_from(options.go_on_from, runs)
     frames = driving_runs(options.episodes)
     # The settings of domain_clip's fit: with the same work folder it is made once.
     settings = {"episodes": options.episodes, "iterations": options.iterations}
@@ -194,7 +198,6 @@ def main(options: Options) -> None:
     began = time.monotonic()
     made(study, frames, options.workers, options.minutes)
     made(study, [fit], options.workers, minutes_left(options.minutes, began))
-    runs = plan(options)
 
     def tell(run: Run, result: dict[str, Any] | None) -> None:
         said = "failed" if result is None else f"{result['success_rate']:.0%} success"
@@ -210,6 +213,7 @@ def main(options: Options) -> None:
             "rows": rows,
             "target": TARGET,
             "reached": None if ours is None else ours >= TARGET,
+            "runs": study.published(runs),
             "missing": [run.name for run in study.missing(runs)],
             "steps": options.steps,
             "algorithm": options.algorithm,

@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("open_clip")
 
+from robo.errors import RoboError
+
 FOLDER = Path(__file__).resolve().parents[2]
 
 
@@ -63,6 +65,26 @@ def test_rows_are_over_finished_seeds(tmp_path):
     assert set(rows) == {"VLM-RL", "LORD-Speed"}
     assert rows["LORD-Speed"]["ratio_to_best"] == pytest.approx(0.5)
     assert rows["VLM-RL"]["seeds"] == 2 and rows["VLM-RL"]["ours"] == pytest.approx(0.8)
+
+
+def test_finished_runs_of_a_published_table_are_not_repeated(tmp_path):
+    table = importlib.import_module("language_goal_table")
+    module = importlib.import_module("_study")
+    here, there = module.Study(tmp_path / "here"), module.Study(tmp_path / "there")
+    runs = table.plan(table.Options())
+    for run in runs[:2]:
+        here.save(run, {"success_rate": 0.5})
+    published = tmp_path / "table.json"
+    module.publish({"runs": here.published(runs)}, published)
+    there.go_on_from(published, runs)
+    assert there.missing(runs) == runs[2:]
+    assert there.result(runs[0]) == here.result(runs[0])
+    other = table.plan(table.Options(steps=1))
+    there.go_on_from(published, other)
+    assert there.missing(other) == other
+    module.publish({"rows": []}, published)
+    with pytest.raises(RoboError, match="holds no finished runs to go on from"):
+        there.go_on_from(published, runs)
 
 
 def test_frames_recorded_in_another_way_are_not_taken_over(tmp_path, monkeypatch):
@@ -150,8 +172,6 @@ def test_the_driving_script_takes_goals_in_words(monkeypatch):
 
 def test_sac_in_several_processes_is_refused(monkeypatch, tmp_path):
     import tyro
-
-    from robo.errors import RoboError
 
     monkeypatch.syspath_prepend(str(FOLDER / "launch"))
     launch = importlib.import_module("train_carla")
