@@ -30,6 +30,7 @@ from robo.policies.learner_config import NetworkConfig, PPOConfig
 from robo.policies.policy_files import make_policy
 from robo.policies.ppo import PPO
 from robo.policies.threads import set_threads
+from robo.precision import multiplies_bfloat16
 from robo.rollout import EpisodeInfo, FinalObservation, RewardTerms, Rollout
 
 PLAIN, TWIN = "plain PyTorch loop", "eager float32 twin"
@@ -161,6 +162,12 @@ def data_of(rollout: Rollout, device: str) -> dict[str, torch.Tensor]:
     return {**flat, "reward": rollout.env_reward.to(device), "done": rollout.done.to(device)}
 
 
+def precision_of(options: Options) -> str:
+    """What the layers really run in: a processor without bfloat16 takes float32."""
+    fast = multiplies_bfloat16(torch.device(options.device))
+    return options.precision if fast else "float32"
+
+
 def main(options: Options) -> None:
     """Measure; the last line printed is one JSON object."""
     set_threads(options.threads)
@@ -234,7 +241,7 @@ def row_of(
             "plain_minutes": medians[PLAIN] * scale * share / 60,
             "convolution_limit_minutes": large_bound / 60,
         },
-        "precision": options.precision,
+        "precision": precision_of(options),
         "compile": options.compile,
         "runs": options.repeats,
     }

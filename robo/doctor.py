@@ -121,7 +121,12 @@ def check_torch() -> Iterator[Check]:
         return
     import torch
 
-    yield Check("PyTorch", True, str(torch.__version__), required=True)
+    from robo.precision import CPU_BFLOAT16
+
+    detail = str(torch.__version__)
+    if not CPU_BFLOAT16:
+        detail += "; this processor multiplies no bfloat16, networks take float32 in its place"
+    yield Check("PyTorch", True, detail, required=True)
     if not torch.cuda.is_available():
         mend = "not needed: everything runs on the CPU, large reward models slowly"
         if shutil.which("nvidia-smi"):

@@ -13,6 +13,7 @@ FLOORS = {
     "errors": 0,
     "storage": 1,
     "local_server": 1,
+    "precision": 1,
     "rollout": 1,
     "perception": 2,
     "data": 2,

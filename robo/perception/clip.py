@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from robo.errors import CheckpointError, MissingExtraError, RoboError
 from robo.perception.clip_config import ClipConfig, ImageSource
 from robo.perception.clip_speed import class_token_last, direct_attention
 from robo.perception.kernels import compile_layers, quick_attention
+from robo.precision import multiplies_bfloat16
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,6 +70,12 @@ class ClipEncoder:
     ) -> None:
         """See the class."""
         self.config, self.device = config, torch.device(device)
+        if config.precision == "bf16" and not multiplies_bfloat16(self.device):
+            warnings.warn(
+                "precision bf16 is slow on this processor, which has no instructions for it; "
+                "use fp32",
+                stacklevel=2,
+            )
         self.model: Any = model.to(self.device, DTYPES[config.precision]).eval()
         self.model.requires_grad_(False)
         self.tokenizer = tokenizer

@@ -22,7 +22,7 @@ from robo.policies.image_layout import channels_first, image_shapes
 from robo.policies.learner_config import NetworkConfig
 from robo.policies.normalise import RunningNormaliser
 from robo.policies.policy import Policy
-from robo.policies.precision import multiplies_bfloat16
+from robo.precision import multiplies_bfloat16
 
 
 class ImageActorCritic(Policy):

@@ -153,3 +153,12 @@ def test_doctor_on_this_machine() -> None:
         if doctor._version(distribution) is not None:
             found = checks[part]
             assert found["ok"] and "steps/s with 2 x 128 px" in found["detail"], found
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_a_processor_without_bfloat16_is_told(
+    monkeypatch: pytest.MonkeyPatch, multiplies: bool
+) -> None:
+    monkeypatch.setattr("robo.precision.CPU_BFLOAT16", multiplies)
+    check = next(doctor.check_torch())
+    assert check.ok and ("multiplies no bfloat16" in check.detail) != multiplies

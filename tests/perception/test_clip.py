@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -155,6 +156,15 @@ def test_models_that_cannot_be_loaded(tiny_clip, tmp_path):
     (weights / "open_clip_config.json").write_text("{")
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load(weights)
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_a_precision_that_this_processor_is_slow_with_is_told(tiny_clip, monkeypatch, multiplies):
+    monkeypatch.setattr("robo.precision.CPU_BFLOAT16", multiplies)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        ClipEncoder.load(ClipConfig(model=str(tiny_clip), precision="bf16"))
+    assert any("bf16 is slow on this processor" in str(one.message) for one in told) != multiplies
 
 
 def test_settings_out_of_range():

@@ -7,8 +7,8 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
+from robo import precision
 from robo.errors import RoboError
-from robo.policies import precision
 from robo.policies.actor_critic import ActorCritic
 from robo.policies.image_actor_critic import ImageActorCritic
 from robo.policies.learner_config import NetworkConfig

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import robo
-from robo.policies import precision
+from robo import precision
 from robo.policies.collector import Collector
 from robo.policies.learner_config import NetworkConfig, PPOConfig
 from robo.policies.policy_files import make_policy
