@@ -12,6 +12,7 @@ Finished runs are files in the work folder: interrupt it, repeat the command, an
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -45,9 +46,11 @@ PROTOCOL = {
     "pedestrians": 0,
     "birdseye_size": 48,
     "metres_behind": 10.0,
+    "bird_fov": round(2 * math.degrees(math.atan(0.3)), 2),
 }
 """As in VLM-RL: the route ahead is in the state; red lights end nothing; regular traffic. The
-route's shape is told in numbers, so that fewer pixels do."""
+route's shape is told in numbers, so that fewer pixels do. The camera renders what the model's
+crop keeps, and no more."""
 TARGET = 0.8
 """Success rate that VLM-RL should reach."""
 
@@ -88,17 +91,17 @@ class Options:
 
 def configuration(settings: dict[str, Any], model: Path) -> Any:
     """The training run that the settings ask for."""
-    from robo.perception.clip_config import ClipConfig
+    from robo.perception.clip_config import ClipConfig, ImageSource
     from robo.policies.presets import CARL_SMOKE
     from robo.policies.train_config import TrainConfig
     from robo.rewards.captions import DRIVING
     from robo.rewards.config import RewardConfig
     from robo.rewards.language_config import LanguageGoalConfig
-    from robo.rewards.language_fit import source_of
 
-    language = LanguageGoalConfig(
-        clip=ClipConfig(model=str(model)), image=source_of(DRIVING), preset="fitted"
-    )
+    left, _, right, _ = DRIVING.crop
+    assert PROTOCOL["bird_fov"] == round(2 * math.degrees(math.atan(right - left)), 2)
+    image = ImageSource(DRIVING.view, 64, 64)
+    language = LanguageGoalConfig(clip=ClipConfig(model=str(model)), image=image, preset="fitted")
     if settings["reward"] != "vlm_rm":  # which keeps its own pair: a goal and a neutral sentence
         positive, negative = DRIVING.goals
         language = replace(language, positive=(positive,), negative=(negative,))

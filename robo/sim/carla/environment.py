@@ -139,7 +139,7 @@ class DrivingEnvironment(Environment):
         # With the client's TrafficManager a silent server is the watch's business from the start.
         patient = new and not self.server.traffic_manager
         with session.connection.patience() if patient else nullcontext():
-            session.show(self._schedule, self.driving.camera_poses)
+            session.show(self._schedule, self.driving.poses)
             route = self._draw_route(session, generator, options)
             session.begin(route, generator, self._wait)
         self._observation = session.observation()

@@ -200,6 +200,23 @@ def test_a_silent_server_is_replaced():
         environment.close()
 
 
+def test_a_narrow_bird_renders_what_a_crop_keeps():
+    wide = {**SMALL, "vehicles": 0, "pedestrians": 0}
+    narrow = {**wide, "bird_fov": np.degrees(2 * np.arctan(0.25))}
+    shown = []
+    for options, size in ((wide, 128), (narrow, 32)):
+        environment = robo.make("carla-standin/Grid", **options)
+        try:
+            environment.set_camera_schedule(CameraSchedule(("bird",), size, size, 1))
+            shown.append(environment.reset(seed=5)[1]["frames"]["bird"].astype(float))
+        finally:
+            environment.close()
+    crop, whole = shown[0][48:80, 48:80], shown[0][::4, ::4]
+    assert 2 * np.abs(crop - shown[1]).mean() < np.abs(whole - shown[1]).mean()
+    with pytest.raises(RoboError, match=r"bird_fov is 180.0, expected above 0"):
+        robo.make("carla-standin/Grid", bird_fov=180.0)
+
+
 def test_a_server_may_take_long_over_its_first_pictures(monkeypatch):
     environment = robo.make("carla-standin/Grid", **SMALL, tick_timeout=0.5)
     show, paused = Session.show, []
