@@ -28,6 +28,10 @@ CAMERA_ROLES = (
 )
 
 
+LONGEST_SIDE = 8192
+"""Pixels of a rendered picture's longest side."""
+
+
 @dataclass(frozen=True)
 class CameraSchedule:
     """Which camera frames a reward wants, and how often."""
@@ -45,7 +49,8 @@ class CameraSchedule:
         """Refuse an empty or unknown schedule.
 
         Raises:
-            RoboError: where a view is no camera role, or a number is below 1.
+            RoboError: where a view is no camera role, a number is below 1, or a side is longer
+                than :data:`LONGEST_SIDE`.
         """
         unknown = [view for view in self.views if view not in CAMERA_ROLES]
         if not self.views or unknown:
@@ -57,6 +62,11 @@ class CameraSchedule:
             raise RoboError(
                 f"camera height {self.height}, width {self.width} and stride {self.stride} "
                 "must each be at least 1"
+            )
+        if max(self.height, self.width) > LONGEST_SIDE:
+            raise RoboError(
+                f"camera height {self.height} and width {self.width} must each be at most "
+                f"{LONGEST_SIDE} pixels, the largest picture that renderers draw; ask for fewer"
             )
 
 

@@ -417,6 +417,7 @@ def test_file_size_limit_while_filming(work: Path, refused: Refused) -> None:
         ("train --out new --network.initial-std -1", ("initial_std", "-1", "above 0")),
         ("collect --task mujoco/Reach --demonstrations -1 --out new", ("-1", "at least one")),
         ("collect --task mujoco/Reach --demonstrations 0 --out new", ("0", "at least one")),
+        ("collect --task mujoco/Reach --size 100000 --out new", ("100000", "at most 8192")),
         ("assess success --episodes demos --truth progres --out new", ("progres", "progress")),
         ("data info demos", ("demos", "demos/episodes")),
         ("data split nothere --into new --parts train:0.9", ("nothere", "no episode store")),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from robo.data import EpisodeStore
-    from robo.rollout import Episode
+    from robo.rollout import CameraSchedule, Episode
     from robo.sim.contract import VectorEnvironment
 
 
@@ -89,10 +89,13 @@ def record(config: Collect, on_episode: Callable[[], None] = lambda: None) -> di
     """Do what :meth:`Collect.run` says, calling ``on_episode`` after each kept episode."""
     from robo.data import EpisodeStore
     from robo.policies.train_config import check_options
+    from robo.rollout import CameraSchedule
     from robo.sim.registry import make_vec
 
+    # Before anything is made or written.
+    camera = CameraSchedule(config.views, config.size, config.size, config.stride)
     if config.source == "human":
-        return _record_human(config, on_episode)
+        return _record_human(config, camera, on_episode)
     failures = config._failure_counts()
     if config.demonstrations < 0 or config.demonstrations + sum(n for _, n in failures) == 0:
         raise RoboError(
@@ -108,10 +111,10 @@ def record(config: Collect, on_episode: Callable[[], None] = lambda: None) -> di
         with EpisodeStore(config.out / "episodes") as store:
             _check_empty(store)
             attempts, seed = _fill(
-                config, env, store, "expert", config.demonstrations, config.seed, on_episode
+                config, camera, env, store, "expert", config.demonstrations, config.seed, on_episode
             )
             for name, count in failures:
-                _, seed = _fill(config, env, store, name, count, seed, on_episode)
+                _, seed = _fill(config, camera, env, store, name, count, seed, on_episode)
                 counts[name] = counts.get(name, 0) + count
             total = len(store)
     finally:
@@ -127,12 +130,13 @@ def record(config: Collect, on_episode: Callable[[], None] = lambda: None) -> di
     }
 
 
-def _record_human(config: Collect, on_episode: Callable[[], None]) -> dict[str, Any]:
+def _record_human(
+    config: Collect, camera: CameraSchedule, on_episode: Callable[[], None]
+) -> dict[str, Any]:
     """Store demonstrations of people; see :mod:`robo.sim.robosuite.demonstrations`."""
     from itertools import islice
 
     from robo.data import EpisodeStore
-    from robo.rollout import CameraSchedule
     from robo.sim.robosuite.demonstrations import TASK, human_episodes
 
     if config.options:
@@ -145,7 +149,6 @@ def _record_human(config: Collect, on_episode: Callable[[], None]) -> dict[str, 
             f"there are no human recordings of {config.task}"
             f"{' that fail' if config.failures else ''}; use --task {TASK} without --failures"
         )
-    camera = CameraSchedule(config.views, config.size, config.size, config.stride)
     with EpisodeStore(config.out / "episodes") as store:
         _check_empty(store)
         for episode in islice(human_episodes(camera), config.demonstrations):
@@ -181,6 +184,7 @@ def fits(episode: Episode, script: str, phases: Sequence[str]) -> bool:
 
 def _fill(
     config: Collect,
+    camera: CameraSchedule,
     env: VectorEnvironment,
     store: EpisodeStore,
     script: str,
@@ -190,10 +194,8 @@ def _fill(
 ) -> tuple[int, int]:
     """Append ``count`` episodes of ``script``; (attempts until the last kept one, next seed)."""
     from robo.policies.recorder import stream_episodes
-    from robo.rollout import CameraSchedule
     from robo.sim.experts import make_expert
 
-    camera = CameraSchedule(config.views, config.size, config.size, config.stride)
     actor = make_expert(config.task, config.style, seed, script, config.options)
     kept = attempts = last = 0
     while kept < count:
