@@ -21,8 +21,10 @@ from typing import Any
 
 import tyro
 from _domain_frames import EPISODES, ITERATIONS, driving_runs, fit_run, made
+from _route_follower import RouteFollower
 from _study import Run, Study, execute, machine, minutes_left, one_thread, publish
 
+FOLLOWER = "follower"
 NAMES = {
     "language_goal": "VLM-RL",
     "lord_speed": "LORD-Speed",
@@ -35,6 +37,7 @@ NAMES = {
     "chatscene": "ChatScene",
     "revolve": "Revolve",
     "asap": "ASAP",
+    FOLLOWER: "none: follows the route's points, blind",
 }
 """Kind of reward to its name, in order of importance."""
 THREE = ("language_goal", "lord_speed", "chen")
@@ -98,6 +101,8 @@ def configuration(settings: dict[str, Any], model: Path) -> Any:
     from robo.rewards.config import RewardConfig
     from robo.rewards.language_config import LanguageGoalConfig
 
+    # Nothing is learned by the follower: any reward does.
+    kind = "route_completion" if settings["reward"] == FOLLOWER else settings["reward"]
     left, _, right, _ = DRIVING.crop
     assert PROTOCOL["bird_fov"] == round(2 * math.degrees(math.atan(right - left)), 2)
     image = ImageSource(DRIVING.view, 64, 64)
@@ -124,20 +129,22 @@ def configuration(settings: dict[str, Any], model: Path) -> Any:
             normalise_observation=True,
         ),
         network=CARL_SMOKE.network,
-        reward=RewardConfig(kind=settings["reward"], stride=settings["stride"], language=language),
+        reward=RewardConfig(kind=kind, stride=settings["stride"], language=language),
         evaluate_every_steps=0,
     )
 
 
 def train(run: Run, folder: Path) -> dict[str, Any]:
     """Train one policy and drive the routes."""
-    from robo.commands.driving import DriveConfig, actor_evaluation, policy_actor
+    from robo.commands.driving import DriveConfig, policy_actor
     from robo.commands.driving_sac import sac_run
     from robo.policies.launcher import train_rank
     from robo.policies.sac_config import SacConfig
 
     settings = run.settings
     config = configuration(settings, folder.parent / "clip-driving")
+    if settings["reward"] == FOLLOWER:
+        return driven(config, settings, lambda env: RouteFollower(), {"steps": 0})
     drive = DriveConfig(config.task, dict(config.options), settings["routes"], config.num_envs)
     if settings["algorithm"] == "sac":
         # Eight environments: a fifth of the random steps at the start, per environment the same.
@@ -145,14 +152,17 @@ def train(run: Run, folder: Path) -> dict[str, Any]:
     else:
         result = train_rank(config, folder / "run", False, False)
         actor_of = policy_actor(folder / "run", config)
+    known = {"steps": result["steps"], "train_seconds": result["wall_seconds"]}
+    return driven(config, settings, actor_of, known)
+
+
+def driven(config: Any, settings: dict[str, Any], actor_of: Any, known: dict) -> dict[str, Any]:
+    """The five figures on the routes, with what is ``known`` of the training."""
+    from robo.commands.driving import DriveConfig, actor_evaluation
+
+    drive = DriveConfig(config.task, dict(config.options), settings["routes"], config.num_envs)
     report = actor_evaluation(drive, actor_of)
-    return {
-        **report["metrics"],
-        "backend": report["backend"],
-        "steps": result["steps"],
-        "train_seconds": result["wall_seconds"],
-        "machine": machine(),
-    }
+    return {**report["metrics"], "backend": report["backend"], **known, "machine": machine()}
 
 
 def plan(options: Options) -> list[Run]:

@@ -146,4 +146,30 @@ SPEED_EXAMPLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         },
         ("| robo, raster 64 | 1,014 | 1.0 |", "| SB3's | 81,920 | 81.9 |", "over 100,000 steps"),
     ),
+    "language_goal_table": (
+        {
+            "rows": [
+                {
+                    "name": "VLM-RL",
+                    "seeds": 2,
+                    "average_speed": [18.0, 20.0],
+                    "route_completion": [0.9, 1.0],
+                    "total_distance": [1900.0, 2100.0],
+                    "collision_speed": [0.0, 0.0],
+                    "success_rate": [0.8, 1.0],
+                }
+            ],
+            "missing": ["ppo-lord-0"],
+            "algorithm": "ppo",
+            "steps": 100000,
+            "task": "carla-standin/Grid",
+            "machine": {"cpu": "some CPU", "device": "cpu"},
+        },
+        (
+            "| VLM-RL | 2 | 19.0 (18.0 to 20.0) | 0.95 (0.90 to 1.00) | 2,000 (1,900 to 2,100) | "
+            "0.0 | 90% (80% to 100%) |",
+            "PPO, 100,000 steps each in carla-standin/Grid",
+            "Not run yet: ppo-lord-0. some CPU",
+        ),
+    ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from figure_tables import Builder, count, decimal, machine, table
+from figure_tables import Builder, count, decimal, machine, percent, spread, table
 
 
 def domain_clip(data: dict[str, Any]) -> str:
@@ -44,8 +44,40 @@ def language_goal_memory(data: dict[str, Any]) -> str:
     return f"{table(header, rows)}\n\n{note}"
 
 
+def language_goal_table(data: dict[str, Any]) -> str:
+    """Rows of benchmarks/language_goal_table.py: a row per reward, the paper's five figures."""
+    shown = {
+        "average_speed": lambda value: decimal(value, 1),
+        "route_completion": decimal,
+        "total_distance": count,
+        "collision_speed": lambda value: decimal(value, 1),
+        "success_rate": percent,
+    }
+    rows = [
+        [row["name"], str(row["seeds"]), *(spread(row[name], shown[name]) for name in shown)]
+        for row in data["rows"]
+    ]
+    header = (
+        "reward",
+        "seeds",
+        "speed, km/h",
+        "route completion",
+        "distance, m",
+        "collision speed, km/h",
+        "success",
+    )
+    missing = f" Not run yet: {', '.join(data['missing'])}." if data["missing"] else ""
+    note = (
+        f"{data['algorithm'].upper()}, {count(data['steps'])} steps each in {data['task']}; ten "
+        "fixed routes that training has not seen, the mean of the policy's actions; median over "
+        f"seeds (range).{missing} {machine(data)}."
+    )
+    return f"{table(header, rows)}\n\n{note}"
+
+
 LANGUAGE_BUILDERS: dict[str, Builder] = {
     "domain_clip": domain_clip,
     "language_goal_memory": language_goal_memory,
+    "language_goal_table": language_goal_table,
 }
 """Name of the JSON file, and of the block in a page, to the table's builder."""

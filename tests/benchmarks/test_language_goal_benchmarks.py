@@ -6,6 +6,7 @@ import importlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("open_clip")
@@ -46,6 +47,18 @@ def test_every_row_of_the_table_can_be_trained(tiny_clip):
         reward = make_reward(settings, config.ppo.gamma, config.ppo.timeout)
         assert set(reward.signals) <= set(SIGNAL_NAMES)
         assert reward.camera is None or set(reward.camera.views) <= set(ROLES)
+
+
+def test_the_follower_steers_for_the_route_and_keeps_its_speed():
+    follower = importlib.import_module("_route_follower")
+    state = np.zeros((3, 8 + 30), np.float32)
+    points = state[:, 8:].reshape(3, 15, 2)
+    points[:, :, 0] = np.arange(1, 16)
+    points[1, :, 1], points[2, :, 1] = 2.0, -8.0
+    state[2, 6] = 7.0
+    actions = follower.RouteFollower()({"state": state}, np.ones(3, bool))
+    np.testing.assert_allclose(actions[:, 0], [0.0, 1.2 * np.arctan2(2, 8), -1.2 * np.pi / 4], 1e-5)
+    np.testing.assert_allclose(actions[:, 1], [0.5, 0.5, 0.0])
 
 
 def test_rows_are_over_finished_seeds(tmp_path):
