@@ -70,8 +70,11 @@ class Study:
             if result is not None
         }
 
-    def go_on_from(self, file: Path, runs: Sequence[Run]) -> None:
+    def go_on_from(self, file: Path, runs: Sequence[Run]) -> dict[str, Any]:
         """Take finished runs over from the ``runs`` of a published JSON, of the same settings.
+
+        Returns:
+            All that it holds, so that a study of fewer runs publishes the others again.
 
         Raises:
             RoboError: no such file, or one without runs.
@@ -83,6 +86,7 @@ class Study:
             one = done.get(run.name)
             if one is not None and one["settings"] == plain(run.settings):
                 self.save(run, one["result"])
+        return done
 
     def missing(self, runs: Sequence[Run]) -> list[Run]:
         """Runs that have no result yet, in order."""

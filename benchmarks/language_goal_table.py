@@ -217,8 +217,9 @@ def main(options: Options) -> None:
     """Fit the model, train all; the last line printed is one JSON object."""
     one_thread()
     study, runs = Study(options.work), plan(options)
+    earlier: dict[str, Any] = {}
     if options.go_on_from is not None:
-        study.go_on_from(options.go_on_from, runs)
+        earlier = study.go_on_from(options.go_on_from, runs)
     frames = driving_runs(options.episodes)
     # The settings of domain_clip's fit: with the same work folder it is made once.
     settings = {"episodes": options.episodes, "iterations": options.iterations}
@@ -242,7 +243,7 @@ def main(options: Options) -> None:
             "rows": rows,
             "target": TARGET,
             "reached": None if ours is None else ours >= TARGET,
-            "runs": study.published(runs),
+            "runs": {**earlier, **study.published(runs)},
             "missing": [run.name for run in study.missing(runs)],
             "steps": options.steps,
             "algorithm": options.algorithm,

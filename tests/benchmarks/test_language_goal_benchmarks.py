@@ -89,7 +89,7 @@ def test_finished_runs_of_a_published_table_are_not_repeated(tmp_path):
         here.save(run, {"success_rate": 0.5})
     published = tmp_path / "table.json"
     module.publish({"runs": here.published(runs)}, published)
-    there.go_on_from(published, runs)
+    assert set(there.go_on_from(published, runs)) == {run.name for run in runs[:2]}
     assert there.missing(runs) == runs[2:]
     assert there.result(runs[0]) == here.result(runs[0])
     other = table.plan(table.Options(steps=1))
